@@ -1,0 +1,174 @@
+"""The words of the arena, one per concept. The README glossary is checked against this module."""
+
+from enum import StrEnum
+
+
+class Domain(StrEnum):
+    """Where a prompt lies relative to what the checkpoint was trained for."""
+
+    IN_DOMAIN = "in_domain"
+    OUT_OF_DOMAIN = "out_of_domain"
+
+
+class Side(StrEnum):
+    """The place of a text on the screen or in a judge's prompt. Never stored as a winner."""
+
+    A = "a"
+    B = "b"
+
+
+class Choice(StrEnum):
+    """What a voter picked, in screen words."""
+
+    A = "a"
+    B = "b"
+    TIE = "tie"
+    BOTH_BAD = "both_bad"
+
+
+class Order(StrEnum):
+    """Which response of the pair is shown as A."""
+
+    FIRST_IS_A = "first_is_a"
+    SECOND_IS_A = "second_is_a"
+
+
+class Outcome(StrEnum):
+    """Which response of the pair won, in storage words. Computed from choice + order, never typed in."""
+
+    FIRST = "first"
+    SECOND = "second"
+    TIE = "tie"
+
+
+class VoterKind(StrEnum):
+    """Who votes: a person or a model with a rubric."""
+
+    RATER = "rater"
+    JUDGE = "judge"
+
+
+class Role(StrEnum):
+    """What an account may do."""
+
+    ADMIN = "admin"
+    RATER = "rater"
+
+
+class CheckpointKind(StrEnum):
+    """What can answer: the bare base, an adapter on it, or somebody else's texts."""
+
+    BASE = "base"
+    ADAPTER = "adapter"
+    EXTERNAL = "external"
+
+
+class BaseModelState(StrEnum):
+    """Whether the weights of a base model are on this machine."""
+
+    WAITING = "waiting"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class BaseModelSource(StrEnum):
+    """Where the weights of a base model come from."""
+
+    BUILT_IN = "built_in"
+    HUB = "hub"
+    LOCAL = "local"
+
+
+class RunKind(StrEnum):
+    """How a run learns: from conversations or from preferences."""
+
+    SFT = "sft"
+    DPO = "dpo"
+
+
+class Split(StrEnum):
+    """Which file a loss was measured on."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+
+
+class Design(StrEnum):
+    """Who meets whom in an eval batch."""
+
+    STAR = "star"
+    ROUND_ROBIN = "round_robin"
+
+
+class BatchState(StrEnum):
+    """Life of an eval batch. Voting is possible from the first pair on, while it still generates."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class Reveal(StrEnum):
+    """When voters learn which checkpoint wrote which text."""
+
+    AT_CLOSE = "at_close"
+    NEVER = "never"
+
+
+class PairKind(StrEnum):
+    """Why a pair exists. Only ``main`` pairs enter n."""
+
+    MAIN = "main"
+    PLACEBO = "placebo"
+    CANARY = "canary"
+    GOLD = "gold"
+
+
+class Settled(StrEnum):
+    """Why a pair has an outcome without a voter."""
+
+    IDENTICAL = "identical"
+    EMPTY_FIRST = "empty_first"
+    EMPTY_SECOND = "empty_second"
+    BOTH_EMPTY = "both_empty"
+
+
+class BallotState(StrEnum):
+    """Life of one showing. ``open`` and ``voted`` hold a slot of the pair, the others free it."""
+
+    OPEN = "open"
+    VOTED = "voted"
+    SKIPPED = "skipped"
+    RETRACTED = "retracted"
+    EXPIRED = "expired"
+
+
+class FinishReason(StrEnum):
+    """Why a response ended: the model stopped, or the limit of new tokens cut it."""
+
+    STOP = "stop"
+    LENGTH = "length"
+
+
+class JobState(StrEnum):
+    """Life of one piece of background work."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class JobKind(StrEnum):
+    """What a job does."""
+
+    FETCH_BASE_MODEL = "fetch_base_model"
+    TRAIN = "train"
+    GENERATE = "generate"
+
+
+class Queue(StrEnum):
+    """``gpu`` runs one job at a time; ``io`` never waits for it."""
+
+    GPU = "gpu"
+    IO = "io"

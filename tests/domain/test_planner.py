@@ -1,0 +1,65 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.planner import Assumptions, detectable, votes_needed
+
+TEXTBOOK = Assumptions(tie_rate=0, live=False)
+
+
+@pytest.mark.parametrize(("p", "votes"), [(0.55, 783), (0.60, 194), (0.65, 85), (0.70, 47), (0.77, 25)])
+def test_the_reference_values_of_the_formula(p: float, votes: int) -> None:
+    assert votes_needed(p, assumptions=TEXTBOOK) == votes
+    assert votes_needed(1 - p, assumptions=TEXTBOOK) == votes
+
+
+@pytest.mark.parametrize(("p", "simulated"), [(0.55, 1472), (0.60, 348), (0.65, 148), (0.70, 80), (0.77, 45)])
+def test_live_looking_costs_about_what_simulated_studies_needed(p: float, simulated: int) -> None:
+    assert votes_needed(p, assumptions=Assumptions(tie_rate=0)) == pytest.approx(simulated, rel=0.08)
+
+
+def test_more_votes_on_the_same_prompts_count_for_less() -> None:
+    # The third vote of a prompt with an intra-class correlation of .3: 1 + 2 * .3 = 1.6 times as many.
+    assert votes_needed(0.6, 3, TEXTBOOK) == pytest.approx(1.6 * votes_needed(0.6, 1, TEXTBOOK), abs=1)
+    independent = Assumptions(tie_rate=0, live=False, icc=0)
+    assert votes_needed(0.6, 3, independent) == votes_needed(0.6, 1, independent)
+
+
+@pytest.mark.parametrize("p", [0.5, 0.96, 0.03, 1.0])
+def test_a_rate_that_no_number_of_votes_can_show_is_refused(p: float) -> None:
+    with pytest.raises(ValueError, match="with 10% ties"):
+        votes_needed(p)
+
+
+def test_what_57_prompts_with_one_vote_each_can_detect() -> None:
+    assert detectable(57, 1, 1, TEXTBOOK) == pytest.approx(0.68, abs=0.005)
+    assert detectable(57, 1, 1) == pytest.approx(0.72, abs=0.005)
+
+
+@given(st.integers(20, 500), st.integers(1, 4), st.integers(1, 4), st.booleans(), st.floats(0, 0.4))
+def test_what_can_be_detected_needs_no_more_votes_than_there_are(
+    prompts: int, votes_per_pair: int, replicates: int, live: bool, tie_rate: float
+) -> None:
+    assumptions = Assumptions(tie_rate=tie_rate, live=live)
+    p = detectable(prompts, votes_per_pair, replicates, assumptions)
+    per_prompt = votes_per_pair * replicates
+    assert p is not None
+    assert votes_needed(p, per_prompt, assumptions) == pytest.approx(prompts * per_prompt, abs=1)
+
+
+@given(st.integers(20, 500), st.integers(1, 4), st.integers(1, 4))
+def test_more_of_anything_detects_smaller_differences(
+    prompts: int, votes_per_pair: int, replicates: int
+) -> None:
+    p = detectable(prompts, votes_per_pair, replicates)
+    with_more_votes = detectable(prompts, votes_per_pair + 1, replicates)
+    with_more_prompts = detectable(prompts * (votes_per_pair + 1), votes_per_pair, replicates)
+    assert p is not None
+    assert with_more_votes is not None
+    assert with_more_prompts is not None
+    assert with_more_prompts < with_more_votes < p
+
+
+@pytest.mark.parametrize(("prompts", "votes_per_pair", "replicates"), [(0, 1, 1), (5, 1, 1), (5, 1, 0)])
+def test_a_launch_that_can_detect_nothing(prompts: int, votes_per_pair: int, replicates: int) -> None:
+    assert detectable(prompts, votes_per_pair, replicates) is None
