@@ -1,0 +1,96 @@
+"""Settings: the only reader of the environment. Every field stands in ``.env.example`` (tested)."""
+
+import secrets
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.domain.errors import BadInputError
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The source tree: templates, static files, migrations and shipped data live under it."""
+
+DATA = ROOT / "data"
+
+
+class Settings(BaseSettings):
+    """What an operator may choose, by environment variable (prefix ``ARENA_``) or ``.env`` file."""
+
+    model_config = SettingsConfigDict(env_prefix="ARENA_", env_file=ROOT / ".env", extra="ignore", frozen=True)
+
+    home: Path = Field(default=ROOT / "var", description="Folder of all local state.")
+    database_url: str = Field(default="", description="SQLAlchemy URL; empty: SQLite under home.")
+    broker_url: str = Field(default="", description="redis://… for several machines; empty: a folder under home.")
+    host: str = Field(default="127.0.0.1", description="Address the web page listens on.")
+    port: int = Field(default=8710, ge=1, le=65535, description="Port the web page listens on.")
+    secret: str = Field(default="", description="Key of the seals; empty: made once and kept under home.")
+    base_model: str = Field(default="smollm2-135m", description="Base model fetched at the first start.")
+    device: str = Field(default="auto", description="auto, cpu, mps or cuda.")
+    generate_batch_size: int = Field(default=16, ge=1, description="Rows generated at the same time.")
+    heartbeat_seconds: float = Field(default=5.0, gt=0, description="How often a running job says it is alive.")
+    stale_seconds: float = Field(
+        default=60.0, gt=0, description="Silence after which a job is given to another worker."
+    )
+    sweep_seconds: float = Field(default=15.0, gt=0, description="How often a worker looks for such jobs.")
+    ballot_lease_seconds: float = Field(default=3600.0, gt=0, description="How long an open ballot keeps its slot.")
+    undo_seconds: float = Field(default=120.0, gt=0, description="Grace time in which a vote can be taken back.")
+    session_days: float = Field(default=30.0, gt=0, description="How long a sign-in lasts.")
+    live_poll_seconds: float = Field(default=0.5, gt=0, description="How often the page server looks for changes.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
+    log_format: Literal["console", "json"] = Field(default="console", description="json for log collectors.")
+
+    @property
+    def database(self) -> str:
+        """The database URL in force. SQLAlchemy form."""
+        return self.database_url or f"sqlite:///{self.home / 'arena.db'}"
+
+    @property
+    def artifacts(self) -> Path:
+        """Folder of datasets, base models, runs and checkpoints."""
+        return self.home / "artifacts"
+
+    @property
+    def broker_folder(self) -> Path:
+        """Folder of the embedded broker's message files."""
+        return self.home / "broker"
+
+    def secret_key(self) -> bytes:
+        """Key for seals: the setting, else a file readable by its owner alone, made at first use."""
+        if self.secret:
+            return self.secret.encode()
+        path = self.home / "secret.key"
+        if not path.exists():
+            self.home.mkdir(parents=True, exist_ok=True)
+            candidate = path.with_suffix(f".{secrets.token_hex(4)}")
+            candidate.touch(mode=0o600)
+            candidate.write_text(secrets.token_hex(32))
+            try:
+                path.hardlink_to(candidate)  # fails if another process was first: its key stays
+            except FileExistsError:
+                pass
+            finally:
+                candidate.unlink()
+        return path.read_bytes()
+
+
+def load_settings() -> Settings:
+    """Read the environment once more.
+
+    Raises:
+        BadInputError: a variable has a value that cannot be used; names the variable.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "ARENA_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise BadInputError(f"{name} cannot be used: {first['msg']}. Change it and start again.") from error
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process."""
+    return load_settings()

@@ -1,0 +1,42 @@
+"""Tables: columns and constraints, no behaviour."""
+
+from app.models.account import Account, EntryLink, SignIn
+from app.models.ballot import Ballot
+from app.models.base_model import BaseModel
+from app.models.checkpoint import Checkpoint
+from app.models.dataset import Dataset
+from app.models.eval_batch import BatchCheckpoint, EvalBatch
+from app.models.event import Event
+from app.models.job import Job, Worker
+from app.models.pair import Pair, Tally
+from app.models.response import Response
+from app.models.run import Run, RunMetric
+from app.models.suite import Prompt, Suite
+from app.models.types import Table
+from app.models.verdict import Verdict
+from app.models.voter import Voter
+
+__all__ = [
+    "Account",
+    "Ballot",
+    "BaseModel",
+    "BatchCheckpoint",
+    "Checkpoint",
+    "Dataset",
+    "EntryLink",
+    "EvalBatch",
+    "Event",
+    "Job",
+    "Pair",
+    "Prompt",
+    "Response",
+    "Run",
+    "RunMetric",
+    "SignIn",
+    "Suite",
+    "Table",
+    "Tally",
+    "Verdict",
+    "Voter",
+    "Worker",
+]

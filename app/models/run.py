@@ -1,0 +1,52 @@
+"""Runs: one training execution each, with the loss it reported on the way."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.domain.terms import RunKind, Split
+from app.models.types import Identified, Table, TextEnum
+
+
+class Run(Identified, Table):
+    """A recipe applied to a dataset on a base model. Its state and progress stand in its job."""
+
+    __tablename__ = "run"
+
+    name: Mapped[str] = mapped_column(String(120), unique=True)
+    kind: Mapped[RunKind] = mapped_column(TextEnum(RunKind))
+    recipe_name: Mapped[str] = mapped_column(String(120))
+    recipe: Mapped[dict[str, Any]]
+    """The whole recipe as it was when the run was launched."""
+    dataset_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("dataset.id"))
+    base_model_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("base_model.id"))
+    job_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("job.id"))
+    device: Mapped[str] = mapped_column(String(60), default="")
+    dtype: Mapped[str] = mapped_column(String(20), default="")
+    total_steps: Mapped[int] = mapped_column(default=0)
+    trainable_parameters: Mapped[int] = mapped_column(default=0)
+    peak_memory_bytes: Mapped[int] = mapped_column(default=0)
+    notes: Mapped[str] = mapped_column(Text, default="")
+    """Warnings of the training, one a line."""
+    created_at: Mapped[datetime]
+
+
+class RunMetric(Table):
+    """What one step or one validation reported."""
+
+    __tablename__ = "run_metric"
+    __table_args__ = (UniqueConstraint("run_id", "split", "step"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    run_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("run.id"))
+    split: Mapped[Split] = mapped_column(TextEnum(Split))
+    step: Mapped[int]
+    epoch: Mapped[float]
+    loss: Mapped[float]
+    """Nats per trained token."""
+    learning_rate: Mapped[float | None]
+    tokens_per_second: Mapped[float | None]
+    created_at: Mapped[datetime]

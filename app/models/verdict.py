@@ -1,0 +1,32 @@
+"""Verdicts: the stored answers to ballots."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Float, ForeignKey, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.domain.terms import Choice, Outcome
+from app.models.types import Identified, Table, TextEnum
+
+
+class Verdict(Identified, Table):
+    """One choice on one ballot. Never edited, at most retracted once."""
+
+    __tablename__ = "verdict"
+
+    ballot_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("ballot.id"), unique=True)
+    choice: Mapped[Choice] = mapped_column(TextEnum(Choice))
+    outcome: Mapped[Outcome] = mapped_column(TextEnum(Outcome))
+    """Computed from choice and the ballot's order; nobody ever types a winner in."""
+    reason: Mapped[str] = mapped_column(Text, default="")
+    tags: Mapped[list[Any]]
+    surplus: Mapped[bool] = mapped_column(default=False)
+    """Arrived after its ballot had lost the slot: kept, outside n."""
+    seconds: Mapped[float] = mapped_column(Float)
+    """Time on the ballot, from issue to cast."""
+    cast_at: Mapped[datetime]
+    retracted_at: Mapped[datetime | None]
+    seal: Mapped[str] = mapped_column(String(64))
+    """Keyed hash over ballot seal, choice, outcome and time, made at cast."""
