@@ -1,0 +1,1 @@
+"""Everything that imports torch: data, training, checkpoints, generation. Needs neither app nor worker."""

@@ -1,0 +1,183 @@
+"""Recipes: one named training configuration as a TOML file, read into frozen dataclasses.
+
+Keys are named as in TRL, transformers and peft where the meaning is the same. Standard library only, so that
+a recipe can be checked where torch is not installed.
+"""
+
+import dataclasses
+import math
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from training.errors import RecipeError
+
+
+def _between(low: float, high: float = math.inf, *, default: Any = dataclasses.MISSING) -> Any:
+    """A field whose number must lie in [low, high]."""
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+@dataclass(frozen=True, slots=True)
+class LoraSettings:
+    """The shape of the adapter: W x + scale · B A x."""
+
+    r: int = _between(1, 256, default=16)
+    """Rank of the update of each layer."""
+    lora_alpha: float = _between(1e-3, 4096, default=32)
+    """Scale of the update is lora_alpha / r (or lora_alpha / sqrt(r) with use_rslora)."""
+    lora_dropout: float = _between(0, 0.9, default=0.0)
+    """Share of the adapter's input that is dropped while training."""
+    target_modules: str | tuple[str, ...] = "all-linear"
+    """Layers that get an update: "all-linear" (all but the head), or names such as ["q_proj", "v_proj"]."""
+    use_rslora: bool = False
+    """Scale by sqrt(r) instead of r, so that the learning rate carries over between ranks."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """How long, how fast, and on what the loss is taken."""
+
+    num_train_epochs: int = _between(1, 1000, default=1)
+    """Passes over the training file; not used when max_steps is set."""
+    max_steps: int = _between(-1, 10_000_000, default=-1)
+    """Optimizer steps, going round the file as often as needed; -1 = by epochs."""
+    per_device_train_batch_size: int = _between(1, 4096, default=4)
+    """Rows in one forward and backward pass."""
+    gradient_accumulation_steps: int = _between(1, 4096, default=1)
+    """Passes per optimizer step; the loss is normalised over the tokens of all of them."""
+    learning_rate: float = _between(1e-8, 1, default=2e-4)
+    """Peak learning rate, reached after the warm-up."""
+    lr_scheduler_type: Literal["linear", "cosine", "constant"] = "cosine"
+    """What the learning rate does after the warm-up: falls to 0 (linear, cosine) or stays (constant)."""
+    warmup_ratio: float = _between(0, 0.9, default=0.0)
+    """Share of all steps over which the learning rate rises from 0."""
+    weight_decay: float = _between(0, 1, default=0.0)
+    """AdamW's weight decay."""
+    max_grad_norm: float = _between(1e-6, 1e6, default=1.0)
+    """Gradients are scaled down to this norm when they are longer."""
+    max_length: int = _between(8, 1_048_576, default=1024)
+    """Rows of more tokens are skipped and named in a warning, never cut."""
+    assistant_only_loss: bool = True
+    """Loss on what the assistant says (its end of turn included), or on every token."""
+    gradient_checkpointing: bool = False
+    """Compute activations twice to hold fewer of them: less memory, about a third slower."""
+    eval_steps: int = _between(0, 10_000_000, default=0)
+    """Validation loss every so many steps; 0 = at epoch ends only. The base is always measured first."""
+    save_strategy: Literal["epoch", "end"] = "epoch"
+    """A checkpoint at the end of each epoch, or one at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One named training configuration. ``lora`` and ``train`` are tables of the TOML file."""
+
+    name: str
+    """Name of the recipe; runs and checkpoints are called after it ("brie-v2/epoch-1")."""
+    kind: Literal["sft"]
+    """How the run learns."""
+    base_model: str
+    """Name of a base model of this arena, or a hub id such as "Qwen/Qwen2.5-0.5B-Instruct"."""
+    dataset: str
+    """Name of the dataset to train on."""
+    description: str = ""
+    """One sentence for people."""
+    seed: int = _between(0, 2**63 - 1, default=17)
+    """Seed of the adapter's first weights, the order of rows and dropout."""
+    lora: LoraSettings = LoraSettings()
+    """The adapter."""
+    train: TrainSettings = TrainSettings()
+    """The training."""
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe file.
+
+    Raises:
+        RecipeError: the file is missing, is not TOML, or holds an unknown key or an unusable value.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: the recipe cannot be read ({error})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: not a TOML file ({error})") from error
+    return recipe_from_dict(content, str(path))
+
+
+def recipe_from_dict(content: Mapping[str, Any], source: str) -> Recipe:
+    """Check ``content`` and build the recipe; ``source`` is named in errors.
+
+    Raises:
+        RecipeError: an unknown or missing key, a wrong type, or a value out of range.
+    """
+    recipe: Recipe = _build(Recipe, content, source, prefix="")
+    if recipe.train.max_steps == 0:
+        raise RecipeError(f"{source}: train.max_steps must be -1 (by epochs) or at least 1")
+    return recipe
+
+
+def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain JSON values; ``recipe_from_dict`` gives the same recipe back."""
+    content = dataclasses.asdict(recipe)
+    targets = content["lora"]["target_modules"]
+    content["lora"]["target_modules"] = targets if isinstance(targets, str) else list(targets)
+    return content
+
+
+def _build(kind: type, content: Mapping[str, Any], source: str, prefix: str) -> Any:
+    fields = {entry.name: entry for entry in dataclasses.fields(kind)}
+    for key in content:
+        if key not in fields:
+            known = ", ".join(sorted(fields))
+            raise RecipeError(f"{source}: unknown key {prefix}{key}; known here: {known}")
+    hints = typing.get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for name, entry in fields.items():
+        key = f"{prefix}{name}"
+        if name in content:
+            values[name] = _value(content[name], hints[name], entry.metadata, source, key)
+        elif entry.default is dataclasses.MISSING:
+            raise RecipeError(f"{source}: the key {key} is missing")
+    return kind(**values)
+
+
+def _value(value: Any, hint: Any, limits: Mapping[str, float], source: str, key: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise RecipeError(f"{source}: {key} must be a table of keys")
+        return _build(typing.cast("type", hint), value, source, prefix=f"{key}.")
+    if typing.get_origin(hint) is Literal:
+        choices = typing.get_args(hint)
+        if value not in choices:
+            allowed = " or ".join(f'"{choice}"' for choice in choices)
+            raise RecipeError(f"{source}: {key} must be {allowed}, not {value!r}")
+        return value
+    if isinstance(hint, types.UnionType):
+        return _module_names(value, source, key)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not hint:
+        raise RecipeError(f"{source}: {key} must be {_word(hint)}, not {value!r}")
+    if limits and not limits["low"] <= value <= limits["high"]:
+        allowed = f"between {limits['low']:g} and {limits['high']:g}"
+        raise RecipeError(f"{source}: {key} must lie {allowed}, not {value!r}")
+    if hint is str and not value.strip() and key != "description":
+        raise RecipeError(f"{source}: {key} must not be empty")
+    return value
+
+
+def _module_names(value: Any, source: str, key: str) -> str | tuple[str, ...]:
+    if value == "all-linear":
+        return "all-linear"
+    if isinstance(value, (list, tuple)) and value and all(isinstance(name, str) and name for name in value):
+        return tuple(value)
+    raise RecipeError(f'{source}: {key} must be "all-linear" or a list of layer names, not {value!r}')
+
+
+def _word(hint: Any) -> str:
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[hint]

@@ -1,0 +1,62 @@
+"""What can go wrong here. A message says what happened, what was kept and what to do next."""
+
+from pathlib import Path
+
+
+class TrainingError(Exception):
+    """Base of every error this package raises on purpose; ``message`` is one sentence for a person."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class RecipeError(TrainingError):
+    """A recipe file cannot be used; the message names the file and the key."""
+
+
+class DataError(TrainingError):
+    """One line of a data file cannot be used. ``line`` counts from 1; 0 means the file as a whole."""
+
+    def __init__(self, file: Path, line: int, reason: str) -> None:
+        place = f"{file}, line {line}" if line else str(file)
+        super().__init__(f"{place}: {reason}")
+        self.file = file
+        self.line = line
+        self.reason = reason
+
+
+class BaseModelError(TrainingError):
+    """The base model is missing, broken, or cannot be fetched."""
+
+
+class AdapterError(TrainingError):
+    """An adapter folder is missing, broken, unsupported, or not the one that was registered."""
+
+
+class PromptError(TrainingError):
+    """A prompt cannot be put to the model; ``key`` names the request."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(f"request {key}: {reason}")
+        self.key = key
+
+
+class CheckpointWriteError(TrainingError):
+    """The checkpoint could not be written; nothing half-written was left behind."""
+
+
+class Cancelled(TrainingError):  # noqa: N818 - asked for, so not an error to the person who asked
+    """Somebody asked to stop; the message says what was kept."""
+
+
+class DivergedError(TrainingError):
+    """The loss or its gradient became NaN or infinite; the message names the batch."""
+
+
+class TensorFileError(TrainingError):
+    """A safetensors file is missing, cut off, or not what its header says."""
+
+
+class ChatTemplateError(TrainingError):
+    """The base model's chat template is missing, or cannot render or split these messages."""

@@ -1,0 +1,77 @@
+"""What a run reports while it goes: frozen values handed to one callback."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.effect import Effect
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The data is read, the model is loaded, training begins."""
+
+    total_steps: int
+    device: str
+    dtype: str
+    trainable_parameters: int
+    train_rows: int
+    train_tokens: int
+    skipped_rows: int
+    """Rows of the training file longer than max_length."""
+    validation_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """One optimizer step."""
+
+    step: int
+    epoch: float
+    loss: float
+    """Mean training loss in nats per learned token of this step."""
+    learning_rate: float
+    tokens: int
+    """Tokens seen since the start (padding not counted)."""
+    tokens_per_second: float
+    """Over this step."""
+    memory_bytes: int
+    """Peak memory of this process (CPU) or of the device."""
+    eta_seconds: float
+    """Expected rest of the run, by the mean speed so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """The exact loss on the validation file; step 0 is the base itself."""
+
+    step: int
+    epoch: float
+    loss: float
+    perplexity: float
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointSaved:
+    """A checkpoint is complete on the disk."""
+
+    name: str
+    """Within the run: "epoch-1", "step-10"."""
+    step: int
+    epoch: float
+    folder: Path
+    fingerprint: str
+    size_bytes: int
+    validation_loss: float | None
+    is_last: bool
+    effect: Effect
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something a person should know; the run goes on."""
+
+    message: str
+
+
+Event = Started | StepDone | Evaluated | CheckpointSaved | Warned

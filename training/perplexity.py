@@ -1,0 +1,58 @@
+"""Exact loss of a model on a file: every learned token counts the same, whatever the batch size."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from training.data import Row, collate
+from training.errors import Cancelled
+from training.loss import label_losses
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredLoss:
+    """Mean negative log-likelihood in nats over ``tokens`` learned tokens."""
+
+    mean: float
+    tokens: int
+
+    @property
+    def perplexity(self) -> float:
+        """Exp of the mean loss; infinite where that overflows."""
+        try:
+            return math.exp(self.mean)
+        except OverflowError:
+            return math.inf
+
+
+def measure_loss(
+    model: Any,
+    rows: Sequence[Row],
+    *,
+    batch_size: int,
+    device: torch.device,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> MeasuredLoss:
+    """Token-weighted loss of ``model`` on ``rows``, dropout off. Sums are float64.
+
+    Raises:
+        Cancelled: ``should_stop`` said so between two batches.
+    """
+    by_length = sorted(rows, key=lambda row: len(row.ids))
+    sums: list[float] = []
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            for start in range(0, len(by_length), batch_size):
+                if should_stop():
+                    raise Cancelled("cancelled while the validation loss was measured")
+                batch = collate(by_length[start : start + batch_size], device)
+                sums.append(float(label_losses(model, batch).cpu().double().sum()))
+    finally:
+        model.train(was_training)
+    tokens = sum(row.label_count for row in rows)
+    return MeasuredLoss(math.fsum(sums) / tokens, tokens)
