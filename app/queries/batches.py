@@ -1,0 +1,215 @@
+"""Eval batches: lists, progress and the launch form."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from app.domain.errors import NotFoundError
+from app.domain.terms import BallotState, BatchState, CheckpointKind, Design, PairKind, Reveal
+from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Response, Suite, Tally
+from app.queries.checkpoints import CheckpointRow, checkpoint_rows
+from app.queries.jobs import JobView, job_views
+from app.queries.suites import SuiteRow, suite_rows
+
+
+@dataclass(frozen=True)
+class BatchRow:
+    """One eval batch with how far it is.
+
+    ``pairs`` are formed so far, of ``planned_pairs``; ``settled`` of them need no voter. ``votes`` counts
+    standing verdicts of people, ``votes_wanted`` what the plan asks of the pairs that need a voter.
+    """
+
+    id: uuid.UUID
+    name: str
+    suite: str
+    suite_id: uuid.UUID
+    design: Design
+    baseline: str
+    challengers: tuple[str, ...]
+    state: BatchState
+    votes_per_pair: int
+    planned_pairs: int
+    planned_responses: int
+    pairs: int
+    settled: int
+    votes: int
+    job: JobView | None
+    created_at: datetime
+    closed_at: datetime | None
+
+    @property
+    def votes_wanted(self) -> int:
+        """Verdicts the plan asks for, given what is settled so far."""
+        return (self.planned_pairs - self.settled) * self.votes_per_pair
+
+    @property
+    def generating(self) -> bool:
+        """Whether responses are still being written."""
+        return self.job is not None and self.job.unfinished
+
+
+@dataclass(frozen=True)
+class BatchesPage:
+    """All eval batches, newest first."""
+
+    rows: tuple[BatchRow, ...]
+
+
+@dataclass(frozen=True)
+class BatchPage:
+    """One eval batch: its frozen plan and its progress."""
+
+    batch: BatchRow
+    sampling: tuple[tuple[str, str], ...]
+    replicates: int
+    seed: int
+    allow_repeats: bool
+    reveal: Reveal
+    responses: int
+    """Stored responses of the plan; reused ones count at once."""
+    open_ballots: int
+    checkpoints: tuple[CheckpointRow, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LaunchPage:
+    """What the launch form offers."""
+
+    suites: tuple[SuiteRow, ...]
+    checkpoints: tuple[CheckpointRow, ...]
+
+
+def batch_rows(session: Session, *conditions: Any) -> tuple[BatchRow, ...]:
+    """Eval batches newest first, in a fixed number of queries."""
+    query = (
+        select(EvalBatch, Suite.name, Suite.version)
+        .join(Suite, Suite.id == EvalBatch.suite_id)
+        .where(*conditions)
+        .order_by(EvalBatch.created_at.desc(), EvalBatch.name)
+    )
+    found = session.execute(query).all()
+    ids = [batch.id for batch, *_ in found]
+    names = _checkpoint_names(session, ids)
+    pairs = _counts(session, _pairs(ids))
+    settled = _counts(session, _pairs(ids).where(Pair.settled.is_not(None)))
+    votes = _counts(
+        session,
+        select(Tally.eval_batch_id, func.sum(Tally.first + Tally.second + Tally.tie))
+        .where(Tally.eval_batch_id.in_(ids))
+        .group_by(Tally.eval_batch_id),
+    )
+    jobs = job_views(session, (batch.job_id for batch, *_ in found))
+    return tuple(
+        BatchRow(
+            id=batch.id,
+            name=batch.name,
+            suite=f"{suite} v{version}",
+            suite_id=batch.suite_id,
+            design=batch.design,
+            baseline=names[batch.id][0],
+            challengers=tuple(names[batch.id][1:]),
+            state=batch.state,
+            votes_per_pair=batch.votes_per_pair,
+            planned_pairs=batch.planned_pairs,
+            planned_responses=batch.planned_responses,
+            pairs=pairs.get(batch.id, 0),
+            settled=settled.get(batch.id, 0),
+            votes=votes.get(batch.id, 0),
+            job=jobs.get(batch.job_id) if batch.job_id else None,
+            created_at=batch.created_at,
+            closed_at=batch.closed_at,
+        )
+        for batch, suite, version in found
+    )
+
+
+def _pairs(ids: list[uuid.UUID]) -> Select[uuid.UUID, int]:
+    return (
+        select(Pair.eval_batch_id, func.count(Pair.id))
+        .where(Pair.eval_batch_id.in_(ids), Pair.kind == PairKind.MAIN)
+        .group_by(Pair.eval_batch_id)
+    )
+
+
+def _counts(session: Session, query: Select[uuid.UUID, int]) -> dict[uuid.UUID, int]:
+    return {key: int(count) for key, count in session.execute(query)}
+
+
+def _checkpoint_names(session: Session, ids: list[uuid.UUID]) -> dict[uuid.UUID, list[str]]:
+    """Names by batch, the baseline first."""
+    query = (
+        select(BatchCheckpoint.eval_batch_id, Checkpoint.name)
+        .join(Checkpoint, Checkpoint.id == BatchCheckpoint.checkpoint_id)
+        .where(BatchCheckpoint.eval_batch_id.in_(ids))
+        .order_by(BatchCheckpoint.eval_batch_id, BatchCheckpoint.position)
+    )
+    names: dict[uuid.UUID, list[str]] = {}
+    for batch_id, name in session.execute(query):
+        names.setdefault(batch_id, []).append(name)
+    return names
+
+
+def batches_page(session: Session) -> BatchesPage:
+    """The list of eval batches."""
+    return BatchesPage(batch_rows(session))
+
+
+def batch_page(session: Session, batch_id: uuid.UUID) -> BatchPage:
+    """One eval batch.
+
+    Raises:
+        NotFoundError: no eval batch has this id.
+    """
+    rows = batch_rows(session, EvalBatch.id == batch_id)
+    stored = session.get(EvalBatch, batch_id)
+    if not rows or stored is None:
+        raise NotFoundError("There is no such eval batch. The list of eval batches shows what exists.")
+    members = set(
+        session.scalars(select(BatchCheckpoint.checkpoint_id).where(BatchCheckpoint.eval_batch_id == batch_id))
+    )
+    checkpoints = tuple(row for row in checkpoint_rows(session) if row.id in members)
+    open_ballots = session.scalar(
+        select(func.count(Ballot.id)).where(Ballot.eval_batch_id == batch_id, Ballot.state == BallotState.OPEN)
+    )
+    return BatchPage(
+        batch=rows[0],
+        sampling=tuple((key, str(value)) for key, value in stored.sampling.items()),
+        replicates=stored.replicates,
+        seed=stored.seed,
+        allow_repeats=stored.allow_repeats,
+        reveal=stored.reveal,
+        responses=_responses(session, rows[0], batch_id),
+        open_ballots=open_ballots or 0,
+        checkpoints=checkpoints,
+        warnings=tuple(early_checkpoint_warnings(checkpoints)),
+    )
+
+
+def _responses(session: Session, row: BatchRow, batch_id: uuid.UUID) -> int:
+    """Responses that are there: the job counts them while it runs, the pairs afterwards."""
+    if row.job is not None and row.job.total:
+        return min(row.job.done, row.planned_responses)
+    firsts = select(Pair.first_response_id).where(Pair.eval_batch_id == batch_id)
+    seconds = select(Pair.second_response_id).where(Pair.eval_batch_id == batch_id)
+    used = firsts.union(seconds).subquery()
+    return session.scalar(select(func.count(Response.id)).where(Response.id.in_(select(used)))) or 0
+
+
+def early_checkpoint_warnings(checkpoints: tuple[CheckpointRow, ...]) -> list[str]:
+    """A sentence for each checkpoint that is not the last of its run."""
+    return [
+        f"{row.name} is not the last checkpoint of its run. If you meant the finished adapter, launch with that one."
+        for row in checkpoints
+        if row.kind is CheckpointKind.ADAPTER and not row.is_last
+    ]
+
+
+def launch_page(session: Session) -> LaunchPage:
+    """What the launch form offers."""
+    return LaunchPage(suites=suite_rows(session), checkpoints=checkpoint_rows(session))

@@ -1,0 +1,126 @@
+"""Checkpoints and their lineage, as pages and the command line show them."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from app.domain.errors import NotFoundError
+from app.domain.terms import CheckpointKind
+from app.models import BaseModel, BatchCheckpoint, Checkpoint, Dataset, EvalBatch, Run
+
+
+@dataclass(frozen=True)
+class CheckpointRow:
+    """One checkpoint. ``validation_loss`` in nats per token; ``effect_passed`` is unknown for a bare base."""
+
+    id: uuid.UUID
+    name: str
+    kind: CheckpointKind
+    base_model: str
+    run_id: uuid.UUID | None
+    run_name: str
+    fingerprint: str
+    step: int | None
+    epoch: float | None
+    is_last: bool
+    size_bytes: int
+    validation_loss: float | None
+    effect_passed: bool | None
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class CheckpointsPage:
+    """All checkpoints, newest first."""
+
+    rows: tuple[CheckpointRow, ...]
+
+
+@dataclass(frozen=True)
+class CheckpointPage:
+    """A checkpoint with what it came from and what it took part in."""
+
+    checkpoint: CheckpointRow
+    folder: str
+    effect: dict[str, Any]
+    """kl_mean, kl_max (nats), delta_norm, passed, reason; empty for a bare base."""
+    dataset_id: uuid.UUID | None
+    dataset: str
+    batches: tuple[tuple[uuid.UUID, str], ...]
+
+
+def _rows(query: Select[Checkpoint, str, str], session: Session) -> tuple[CheckpointRow, ...]:
+    return tuple(
+        CheckpointRow(
+            id=checkpoint.id,
+            name=checkpoint.name,
+            kind=checkpoint.kind,
+            base_model=base or "",
+            run_id=checkpoint.run_id,
+            run_name=run or "",
+            fingerprint=checkpoint.fingerprint,
+            step=checkpoint.step,
+            epoch=checkpoint.epoch,
+            is_last=checkpoint.is_last,
+            size_bytes=checkpoint.size_bytes,
+            validation_loss=checkpoint.validation_loss,
+            effect_passed=None if checkpoint.effect is None else bool(checkpoint.effect.get("passed")),
+            created_at=checkpoint.created_at,
+        )
+        for checkpoint, base, run in session.execute(query)
+    )
+
+
+def _with_names() -> Select[Checkpoint, str, str]:
+    return (
+        select(Checkpoint, BaseModel.name, Run.name)
+        .join(BaseModel, BaseModel.id == Checkpoint.base_model_id, isouter=True)
+        .join(Run, Run.id == Checkpoint.run_id, isouter=True)
+    )
+
+
+def checkpoint_rows(session: Session, run_id: uuid.UUID | None = None) -> tuple[CheckpointRow, ...]:
+    """All checkpoints newest first, or those of one run in training order."""
+    if run_id is not None:
+        return _rows(_with_names().where(Checkpoint.run_id == run_id).order_by(Checkpoint.step), session)
+    return _rows(_with_names().order_by(Checkpoint.created_at.desc(), Checkpoint.name), session)
+
+
+def checkpoints_page(session: Session) -> CheckpointsPage:
+    """The list of checkpoints."""
+    return CheckpointsPage(checkpoint_rows(session))
+
+
+def checkpoint_page(session: Session, checkpoint_id: uuid.UUID) -> CheckpointPage:
+    """One checkpoint with its lineage.
+
+    Raises:
+        NotFoundError: no checkpoint has this id.
+    """
+    rows = _rows(_with_names().where(Checkpoint.id == checkpoint_id), session)
+    stored = session.get(Checkpoint, checkpoint_id)
+    if not rows or stored is None:
+        raise NotFoundError("There is no such checkpoint. The list of checkpoints shows what exists.")
+    dataset = session.execute(
+        select(Dataset.id, Dataset.name, Dataset.version)
+        .join(Run, Run.dataset_id == Dataset.id)
+        .where(Run.id == stored.run_id)
+    ).first()
+    batches = session.execute(
+        select(EvalBatch.id, EvalBatch.name)
+        .join(BatchCheckpoint, BatchCheckpoint.eval_batch_id == EvalBatch.id)
+        .where(BatchCheckpoint.checkpoint_id == checkpoint_id)
+        .order_by(EvalBatch.created_at)
+    )
+    return CheckpointPage(
+        checkpoint=rows[0],
+        folder=stored.folder,
+        effect=stored.effect or {},
+        dataset_id=dataset.id if dataset else None,
+        dataset=f"{dataset.name} v{dataset.version}" if dataset else "",
+        batches=tuple((row.id, row.name) for row in batches),
+    )

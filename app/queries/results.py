@@ -1,0 +1,174 @@
+"""Results: from tallies to win rates with their intervals. Grows with pairs, not with verdicts."""
+
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import reduce
+from operator import add
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.domain.errors import NotFoundError
+from app.domain.intervals import Interval, fixed, live, too_early
+from app.domain.pairing import settled_outcome
+from app.domain.tally import ClusterSums, Summary, Tally, summarise
+from app.domain.terms import Domain, Outcome, PairKind, VoterKind
+from app.domain.words import Standing, headline, verdict
+from app.models import Checkpoint, EvalBatch, Pair, Prompt
+from app.models import Tally as StoredTally
+from app.queries.batches import BatchRow, batch_rows
+
+DOMAIN_WORDS = {Domain.IN_DOMAIN: "in-domain", Domain.OUT_OF_DOMAIN: "out-of-domain"}
+_NOTHING = Tally(0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One slice of a matchup. Intervals and rate are ``None`` while it is too early to say."""
+
+    label: str
+    n: int
+    wins: int
+    losses: int
+    ties: int
+    both_bad: int
+    prompts: int
+    win_rate: float | None
+    live: Interval | None
+    fixed: Interval | None
+    standing: Standing
+
+
+@dataclass(frozen=True)
+class Matchup:
+    """One challenger (``second``) against what it meets (``first``), whole and by slice."""
+
+    first: str
+    second: str
+    second_id: uuid.UUID
+    sentence: str
+    whole: Cell
+    domains: tuple[Cell, ...]
+    categories: tuple[Cell, ...]
+    settled: Tally
+    """Pairs decided by their texts alone; outside n."""
+    with_settled: Cell
+
+
+@dataclass(frozen=True)
+class ResultsPage:
+    """The result of one eval batch so far, from the votes of people."""
+
+    batch: BatchRow
+    matchups: tuple[Matchup, ...]
+
+
+@dataclass(frozen=True)
+class _PairTally:
+    prompt_id: uuid.UUID
+    domain: Domain
+    category: str
+    tally: Tally
+    settled: Tally
+
+
+def results_page(session: Session, batch_id: uuid.UUID) -> ResultsPage:
+    """The results of one eval batch.
+
+    Raises:
+        NotFoundError: no eval batch has this id.
+    """
+    rows = batch_rows(session, EvalBatch.id == batch_id)
+    if not rows:
+        raise NotFoundError("There is no such eval batch. The list of eval batches shows what exists.")
+    found: dict[tuple[uuid.UUID, uuid.UUID], list[_PairTally]] = defaultdict(list)
+    query = (
+        select(Pair, Prompt.domain, Prompt.category, StoredTally)
+        .join(Prompt, Prompt.id == Pair.prompt_id)
+        .join(
+            StoredTally,
+            (StoredTally.pair_id == Pair.id) & (StoredTally.voter_kind == VoterKind.RATER),
+            isouter=True,
+        )
+        .where(Pair.eval_batch_id == batch_id, Pair.kind == PairKind.MAIN)
+        .order_by(Prompt.position, Pair.replicate)
+    )
+    for pair, domain, category, stored in session.execute(query):
+        found[pair.first_id, pair.second_id].append(
+            _PairTally(pair.prompt_id, domain, category, _of_second(stored), _settled(pair))
+        )
+    names = dict(session.execute(select(Checkpoint.id, Checkpoint.name)).tuples().all())
+    position = {name: place for place, name in enumerate((rows[0].baseline, *rows[0].challengers))}
+    matchups = [_matchup(names[first], names[second], second, pairs) for (first, second), pairs in found.items()]
+    matchups.sort(key=lambda m: (position.get(m.first, 0), position.get(m.second, 0)))
+    return ResultsPage(rows[0], tuple(matchups))
+
+
+def _of_second(stored: StoredTally | None) -> Tally:
+    """A stored tally from the challenger's side: ``second`` is the challenger."""
+    if stored is None:
+        return _NOTHING
+    return Tally(wins=stored.second, losses=stored.first, ties=stored.tie, both_bad=stored.both_bad)
+
+
+def _settled(pair: Pair) -> Tally:
+    if pair.settled is None:
+        return _NOTHING
+    outcome = settled_outcome(pair.settled)
+    return Tally(
+        wins=int(outcome is Outcome.SECOND),
+        losses=int(outcome is Outcome.FIRST),
+        ties=int(outcome is Outcome.TIE),
+    )
+
+
+def _matchup(first: str, second: str, second_id: uuid.UUID, pairs: list[_PairTally]) -> Matchup:
+    whole = cell("all prompts", pairs)
+    present = [domain for domain in Domain if any(pair.domain is domain for pair in pairs)]
+    categories = list(dict.fromkeys(pair.category for pair in pairs))
+    tally, summary = _pool(pairs)
+    where = DOMAIN_WORDS[present[0]] if len(present) == 1 else None
+    return Matchup(
+        first=first,
+        second=second,
+        second_id=second_id,
+        sentence=headline(second, first, tally, summary, live(summary) if summary else None, where),
+        whole=whole,
+        domains=tuple(cell(DOMAIN_WORDS[d], [p for p in pairs if p.domain is d]) for d in present),
+        categories=tuple(cell(c.replace("_", " "), [p for p in pairs if p.category == c]) for c in categories),
+        settled=reduce(add, (pair.settled for pair in pairs), _NOTHING),
+        with_settled=cell("with settled pairs", pairs, lambda pair: pair.tally + pair.settled),
+    )
+
+
+def _pool(
+    pairs: Iterable[_PairTally], of: Callable[[_PairTally], Tally] = lambda pair: pair.tally
+) -> tuple[Tally, Summary | None]:
+    """All verdicts of the pairs, and their summary clustered by prompt."""
+    by_prompt: dict[uuid.UUID, Tally] = defaultdict(lambda: _NOTHING)
+    for pair in pairs:
+        by_prompt[pair.prompt_id] += of(pair)
+    summary = summarise(ClusterSums.from_tallies(by_prompt.values()))
+    return reduce(add, by_prompt.values(), _NOTHING), summary
+
+
+def cell(label: str, pairs: list[_PairTally], of: Callable[[_PairTally], Tally] = lambda pair: pair.tally) -> Cell:
+    """One slice with its rate and both intervals."""
+    tally, summary = _pool(pairs, of)
+    early = summary is None or too_early(summary)
+    shown = None if summary is None or early else live(summary)
+    return Cell(
+        label=label,
+        n=tally.n,
+        wins=tally.wins,
+        losses=tally.losses,
+        ties=tally.ties,
+        both_bad=tally.both_bad,
+        prompts=summary.prompts if summary else 0,
+        win_rate=summary.p if summary else None,
+        live=shown,
+        fixed=None if summary is None or early else fixed(summary),
+        standing=verdict(summary, shown),
+    )

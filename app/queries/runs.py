@@ -1,0 +1,183 @@
+"""Runs, as pages and the command line show them."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.domain.errors import NotFoundError
+from app.domain.recipes import RecipeRow
+from app.domain.terms import JobState, RunKind, Split
+from app.models import BaseModel, Dataset, Run, RunMetric
+from app.queries.base_models import BaseModelRow, base_model_rows
+from app.queries.checkpoints import CheckpointRow, checkpoint_rows
+from app.queries.datasets import DatasetRow, dataset_rows
+from app.queries.jobs import JobView, job_views
+
+
+@dataclass(frozen=True)
+class Point:
+    """A loss (nats per trained token) at a step."""
+
+    step: int
+    loss: float
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run; ``first_loss`` is the bare base's validation loss, ``last_loss`` the newest."""
+
+    id: uuid.UUID
+    name: str
+    kind: RunKind
+    recipe: str
+    dataset: str
+    dataset_id: uuid.UUID
+    base_model: str
+    job: JobView | None
+    first_loss: float | None
+    last_loss: float | None
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class RunsPage:
+    """All runs, newest first, and what the form "train an adapter" offers."""
+
+    rows: tuple[RunRow, ...]
+    recipes: tuple[RecipeRow, ...]
+    datasets: tuple[DatasetRow, ...]
+    base_models: tuple[BaseModelRow, ...]
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """One run as it goes."""
+
+    run: RunRow
+    sentence: str
+    device: str
+    dtype: str
+    total_steps: int
+    trainable_parameters: int
+    peak_memory_bytes: int
+    learning_rate: float | None
+    tokens_per_second: float | None
+    notes: tuple[str, ...]
+    recipe: tuple[tuple[str, str], ...]
+    """(key, value) in the recipe file's order; keys of a table carry its name: ``lora.r``."""
+    train: tuple[Point, ...]
+    validation: tuple[Point, ...]
+    checkpoints: tuple[CheckpointRow, ...]
+
+
+def run_rows(session: Session, run_id: uuid.UUID | None = None) -> tuple[RunRow, ...]:
+    """All runs newest first, or the one with this id; four queries whatever their number."""
+    query = (
+        select(Run, Dataset.name, Dataset.version, BaseModel.name)
+        .join(Dataset, Dataset.id == Run.dataset_id)
+        .join(BaseModel, BaseModel.id == Run.base_model_id)
+        .where(Run.id == run_id if run_id else Run.id.is_not(None))
+        .order_by(Run.created_at.desc(), Run.name)
+    )
+    found = session.execute(query).all()
+    jobs = job_views(session, (run.job_id for run, *_ in found))
+    first = _validation_losses(session, func.min(RunMetric.step))
+    last = _validation_losses(session, func.max(RunMetric.step))
+    return tuple(
+        RunRow(
+            id=run.id,
+            name=run.name,
+            kind=run.kind,
+            recipe=run.recipe_name,
+            dataset=f"{dataset} v{version}",
+            dataset_id=run.dataset_id,
+            base_model=base_model,
+            job=jobs.get(run.job_id) if run.job_id else None,
+            first_loss=first.get(run.id),
+            last_loss=last.get(run.id),
+            created_at=run.created_at,
+        )
+        for run, dataset, version, base_model in found
+    )
+
+
+def _validation_losses(session: Session, extreme_step: Any) -> dict[uuid.UUID, float]:
+    chosen = (
+        select(RunMetric.run_id, extreme_step.label("step"))
+        .where(RunMetric.split == Split.VALIDATION)
+        .group_by(RunMetric.run_id)
+        .subquery()
+    )
+    query = select(RunMetric.run_id, RunMetric.loss).join(
+        chosen,
+        (RunMetric.run_id == chosen.c.run_id)
+        & (RunMetric.step == chosen.c.step)
+        & (RunMetric.split == Split.VALIDATION),
+    )
+    return {row.run_id: row.loss for row in session.execute(query)}
+
+
+def runs_page(session: Session, recipes: tuple[RecipeRow, ...]) -> RunsPage:
+    """The list of runs with the form to start one."""
+    return RunsPage(run_rows(session), recipes, dataset_rows(session), base_model_rows(session))
+
+
+def run_page(session: Session, run_id: uuid.UUID) -> RunPage:
+    """One run.
+
+    Raises:
+        NotFoundError: no run has this id.
+    """
+    rows = run_rows(session, run_id)
+    stored = session.get(Run, run_id)
+    if not rows or stored is None:
+        raise NotFoundError("There is no such run. The list of runs shows what exists.")
+    metrics = session.scalars(select(RunMetric).where(RunMetric.run_id == run_id).order_by(RunMetric.step)).all()
+    train = [m for m in metrics if m.split is Split.TRAIN]
+    return RunPage(
+        run=rows[0],
+        sentence=_sentence(rows[0]),
+        device=stored.device,
+        dtype=stored.dtype,
+        total_steps=stored.total_steps,
+        trainable_parameters=stored.trainable_parameters,
+        peak_memory_bytes=stored.peak_memory_bytes,
+        learning_rate=train[-1].learning_rate if train else None,
+        tokens_per_second=train[-1].tokens_per_second if train else None,
+        notes=tuple(line for line in stored.notes.splitlines() if line),
+        recipe=tuple(_flat(stored.recipe)),
+        train=tuple(Point(m.step, m.loss) for m in train),
+        validation=tuple(Point(m.step, m.loss) for m in metrics if m.split is Split.VALIDATION),
+        checkpoints=checkpoint_rows(session, run_id),
+    )
+
+
+def _sentence(run: RunRow) -> str:
+    job = run.job
+    if job is None or job.state is JobState.QUEUED:
+        return "Waiting for a worker."
+    if job.state is JobState.FAILED:
+        return f"Stopped with an error: {job.error}"
+    if job.state is JobState.RUNNING and job.done == 0:
+        return job.message or "Starting."
+    doing = {JobState.RUNNING: "Training", JobState.CANCELLED: "Cancelled"}.get(job.state, "Finished")
+    if run.first_loss is None or run.last_loss is None:
+        return f"{doing}; there is no validation loss to tell what it learned."
+    change = f"validation loss went from {run.first_loss:.3f} to {run.last_loss:.3f}"
+    if job.state is JobState.DONE and run.last_loss >= run.first_loss:
+        return f"Finished, but {change}: it did not learn what the validation file asks."
+    return f"{doing}: {change}."
+
+
+def _flat(recipe: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for key, value in recipe.items():
+        if isinstance(value, dict):
+            pairs += _flat(value, f"{prefix}{key}.")
+        else:
+            pairs.append((f"{prefix}{key}", str(value)))
+    return pairs

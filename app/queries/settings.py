@@ -1,0 +1,83 @@
+"""Health: what the arena needs and whether it is there."""
+
+import shutil
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.config import Settings
+from app.models import Worker
+
+_LOW_DISK = 2 * 1024**3
+
+
+@dataclass(frozen=True)
+class HealthRow:
+    """One thing the arena needs: is it there, in words, and what to do if not."""
+
+    name: str
+    ok: bool
+    detail: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class SettingsPage:
+    """Health rows, then the settings in force as (environment variable, value, meaning); no secret is shown."""
+
+    health: tuple[HealthRow, ...]
+    settings: tuple[tuple[str, str, str], ...]
+
+
+def settings_page(
+    session: Session, settings: Settings, *, now: datetime, setup_message: str, setup_ok: bool
+) -> SettingsPage:
+    """Health and settings."""
+    return SettingsPage(
+        health=(
+            HealthRow("Database", ok=True, detail=session.get_bind().dialect.name, advice=""),
+            HealthRow(
+                "Training extra",
+                setup_ok,
+                setup_message,
+                "" if setup_ok else "See var/setup.log, then start again.",
+            ),
+            *_workers(session, settings, now),
+            _disk(settings),
+        ),
+        settings=tuple(
+            (
+                f"ARENA_{name.upper()}",
+                "(set)" if name == "secret" and settings.secret else _shown(name, getattr(settings, name)),
+                field.description or "",
+            )
+            for name, field in Settings.model_fields.items()
+        ),
+    )
+
+
+def _shown(name: str, value: object) -> str:
+    """URLs may carry passwords."""
+    text = str(value)
+    return "(set)" if name.endswith("_url") and "@" in text else text
+
+
+def _workers(session: Session, settings: Settings, now: datetime) -> list[HealthRow]:
+    since = now - timedelta(seconds=settings.stale_seconds)
+    alive = session.scalars(select(Worker).where(Worker.heartbeat_at >= since).order_by(Worker.queue)).all()
+    advice = "Start one with ./arena worker; ./arena up does it by itself."
+    if not alive:
+        return [HealthRow("Worker", ok=False, detail="no worker has been heard of lately", advice=advice)]
+    return [HealthRow(f"Worker ({w.queue})", ok=True, detail=w.name, advice="") for w in alive]
+
+
+def _disk(settings: Settings) -> HealthRow:
+    free = shutil.disk_usage(settings.home).free
+    return HealthRow(
+        "Disk",
+        ok=free > _LOW_DISK,
+        detail=f"{free / 1024**3:.1f} GiB free under {settings.home}",
+        advice="" if free > _LOW_DISK else "A checkpoint or model may not fit: make room.",
+    )

@@ -1,0 +1,190 @@
+"""Eval batches: the frozen plan, the responses it needs, the pairs they form, and the end of voting."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app import jobs
+from app.domain.errors import BadInputError, ConflictError
+from app.domain.pairing import MAX_RESPONSES, matchups, planned_pairs
+from app.domain.terms import BallotState, BatchState, CheckpointKind, Design, JobKind, JobState, Reveal
+from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Job, Prompt, Suite
+from app.queries.lookup import base_of, find_checkpoint, find_suite
+from app.services.events import announce
+
+BASE_WORD = "base"
+"""In a plan: the bare base of the challengers."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How responses are sampled; the defaults suit small chat models."""
+
+    temperature: float = 0.7
+    top_p: float = 0.9
+    top_k: int = 0
+    max_new_tokens: int = 320
+    repetition_penalty: float = 1.1
+
+    def __post_init__(self) -> None:
+        """Refuse what no sampler can do.
+
+        Raises:
+            BadInputError: names the setting and its range.
+        """
+        _require_in_range(vars(self), _SAMPLING_RANGES)
+
+
+_SAMPLING_RANGES = {
+    "temperature": (0, 5),
+    "top_p": (0.01, 1),
+    "top_k": (0, 100_000),
+    "max_new_tokens": (1, 8192),
+    "repetition_penalty": (0.5, 2),
+}
+_PLAN_RANGES = {"replicates": (1, 100), "votes_per_pair": (1, 100), "seed": (0, 2**63 - 1)}
+_LONGEST_NAME = 120
+
+
+def _require_in_range(values: Mapping[str, Any], ranges: Mapping[str, tuple[float, float]]) -> None:
+    for name, (low, high) in ranges.items():
+        if not low <= values[name] <= high:  # also refuses NaN
+            word = name.replace("_", " ")
+            raise BadInputError(f"Nothing was launched: {word} must lie between {low} and {high}, not {values[name]}.")
+
+
+@dataclass(frozen=True)
+class LaunchPlan:
+    """What an admin launches. ``baseline`` may be the word ``base``: the bare base of the challengers."""
+
+    suite: str
+    challengers: tuple[str, ...]
+    baseline: str = BASE_WORD
+    name: str = ""
+    design: Design = Design.STAR
+    sampling: Sampling = field(default_factory=Sampling)
+    system_prompt: str = ""
+    replicates: int = 1
+    votes_per_pair: int = 1
+    seed: int = 1
+    allow_repeats: bool = False
+    reveal: Reveal = Reveal.AT_CLOSE
+
+
+def launch(session: Session, plan: LaunchPlan, *, now: datetime) -> EvalBatch:
+    """Freeze the plan and queue its generation.
+
+    Raises:
+        NotFoundError: suite or checkpoint unknown.
+        BadInputError: the plan makes no sense; says which part.
+        ConflictError: the name is taken, or a checkpoint failed its effect gate.
+    """
+    _check_numbers(plan)
+    suite = find_suite(session, plan.suite)
+    prompts = session.scalar(select(func.count(Prompt.id)).where(Prompt.suite_id == suite.id)) or 0
+    members = _members(session, plan)
+    meetings = matchups(plan.design, members[0].fingerprint, [c.fingerprint for c in members[1:]])
+    responses = prompts * plan.replicates * len(members)
+    if responses > MAX_RESPONSES:
+        raise BadInputError(f"This plan needs {responses} responses; at most {MAX_RESPONSES} fit one eval batch.")
+    batch = EvalBatch(
+        name=_free_name(session, plan.name, suite),
+        suite_id=suite.id,
+        design=plan.design,
+        baseline_id=members[0].id,
+        sampling=asdict(plan.sampling),
+        system_prompt=plan.system_prompt,
+        seed=plan.seed,
+        replicates=plan.replicates,
+        votes_per_pair=plan.votes_per_pair,
+        allow_repeats=plan.allow_repeats,
+        exclusion={},
+        reveal=plan.reveal,
+        state=BatchState.OPEN,
+        planned_pairs=planned_pairs(prompts, plan.replicates, len(meetings)),
+        planned_responses=responses,
+        created_at=now,
+        closed_at=None,
+    )
+    session.add(batch)
+    session.flush()
+    session.add_all(
+        BatchCheckpoint(
+            eval_batch_id=batch.id, checkpoint_id=member.id, position=position, fingerprint=member.fingerprint
+        )
+        for position, member in enumerate(members)
+    )
+    batch.job_id = jobs.enqueue(session, JobKind.GENERATE, batch.id, title=f"Generate for {batch.name}", now=now).id
+    announce(session, "pairs", batch.id, now=now)
+    return batch
+
+
+def _check_numbers(plan: LaunchPlan) -> None:
+    _require_in_range(vars(plan), _PLAN_RANGES)
+    if len(plan.name) > _LONGEST_NAME:
+        raise BadInputError(f"Nothing was launched: the name may have {_LONGEST_NAME} characters at most.")
+    if plan.sampling.temperature == 0 and plan.replicates > 1:
+        raise BadInputError("Nothing was launched: at temperature 0 every replicate would be the same text.")
+
+
+def _members(session: Session, plan: LaunchPlan) -> list[Checkpoint]:
+    """Baseline first, then the challengers."""
+    challengers = [find_checkpoint(session, name) for name in plan.challengers if name]
+    if not challengers:
+        raise BadInputError("Nothing was launched: choose at least one challenger.")
+    if plan.baseline == BASE_WORD:
+        baseline = base_of(session, challengers[0])
+    else:
+        baseline = find_checkpoint(session, plan.baseline)
+    members = [baseline, *challengers]
+    for member in members:
+        if member.base_model_id != baseline.base_model_id:
+            raise BadInputError(
+                f"Nothing was launched: {member.name} sits on another base model than {baseline.name}. "
+                "Compare checkpoints of one base model."
+            )
+        if member.kind is CheckpointKind.ADAPTER and not (member.effect or {}).get("passed"):
+            reason = (member.effect or {}).get("reason") or "its effect was never measured"
+            raise ConflictError(
+                f"Nothing was launched: {member.name} failed the effect gate ({reason}), so it would answer "
+                "like its base. Train it longer or check the recipe."
+            )
+    return members
+
+
+def _free_name(session: Session, wanted: str, suite: Suite) -> str:
+    taken = set(session.scalars(select(EvalBatch.name)))
+    if wanted:
+        if wanted in taken:
+            raise ConflictError(f"There is an eval batch {wanted!r} already. Choose another name.")
+        return wanted
+    number = 1
+    while f"{suite.name} #{number}" in taken:
+        number += 1
+    return f"{suite.name} #{number}"
+
+
+def close(session: Session, batch: EvalBatch, *, now: datetime) -> None:
+    """End voting for good: open ballots lapse, generation stops, everything stored stays.
+
+    Raises:
+        ConflictError: it is closed already.
+    """
+    session.refresh(batch, with_for_update=True)
+    if batch.state is BatchState.CLOSED:
+        raise ConflictError(f"The eval batch {batch.name} is closed already.")
+    batch.state = BatchState.CLOSED
+    batch.closed_at = now
+    held = select(Ballot).where(Ballot.eval_batch_id == batch.id, Ballot.state == BallotState.OPEN)
+    for ballot in session.scalars(held):
+        ballot.state = BallotState.EXPIRED
+        ballot.closed_at = now
+    job = session.get(Job, batch.job_id) if batch.job_id else None
+    if job is not None and job.state in (JobState.QUEUED, JobState.RUNNING):
+        jobs.request_cancel(session, job.id, now=now)
+    announce(session, "verdicts", batch.id, now=now)
+    announce(session, "pairs", batch.id, now=now)

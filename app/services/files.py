@@ -1,0 +1,79 @@
+"""Reading JSON Lines that people wrote: every problem is named with file and line."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from app.domain.errors import BadInputError, BadRowError
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        BadInputError: it cannot be read or has nothing in it.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadInputError(f"{path} cannot be read ({error.strerror}). Check the path.") from error
+    if not content.strip():
+        raise BadInputError(f"{path} is empty: one JSON object a line is needed.")
+    return content
+
+
+def rows(content: bytes, source: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The JSON objects of a file with their line numbers from 1; blank lines are passed over.
+
+    Raises:
+        BadRowError: a line is not UTF-8, not JSON, or not an object.
+    """
+    for number, raw in enumerate(content.splitlines(), 1):
+        if not raw.strip():
+            continue
+        try:
+            row = json.loads(raw)
+        except UnicodeDecodeError as error:
+            raise BadRowError(source, number, "the line is not UTF-8 text") from error
+        except json.JSONDecodeError as error:
+            raise BadRowError(source, number, f"not valid JSON ({error.msg} at character {error.pos + 1})") from error
+        if not isinstance(row, dict):
+            raise BadRowError(source, number, "a JSON object { … } is needed")
+        yield number, row
+
+
+def text_field(row: dict[str, Any], key: str, source: str, line: int) -> str:
+    """A field that must be a text with something in it.
+
+    Raises:
+        BadRowError: it is missing, no text, or blank.
+    """
+    value = row.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise BadRowError(source, line, f'"{key}" must be a text that is not empty')
+    return value
+
+
+def conversation(row: dict[str, Any], source: str, line: int) -> list[dict[str, str]]:
+    """The ``messages`` of a row as role and content.
+
+    Raises:
+        BadRowError: no list, an unknown role, or a turn without content.
+    """
+    raw = row.get("messages")
+    if not isinstance(raw, list) or not raw:
+        raise BadRowError(source, line, '"messages" must be a list of turns')
+    turns: list[dict[str, str]] = []
+    for turn in raw:
+        if not isinstance(turn, dict) or turn.get("role") not in ("system", "user", "assistant"):
+            raise BadRowError(source, line, 'every turn needs a "role": system, user or assistant')
+        turns.append({"role": turn["role"], "content": text_field(turn, "content", source, line)})
+    return turns
+
+
+def sha256_of_json(value: object) -> str:
+    """Hash of a value in its one canonical JSON form."""
+    canonical = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,176 @@
+"""Responses and the pairs they form. Everything here can be done twice with the same result."""
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from app.domain.pairing import matchups, response_seed, settle
+from app.domain.terms import FinishReason, PairKind, VoterKind
+from app.models import BaseModel, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Prompt, Response, Tally
+from app.models.response import RESPONSE_KEY
+from app.services.events import announce
+from app.services.files import sha256_of_json
+
+_CHUNK = 500  # ids in one IN list, under every database's limit of parameters
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One response of a batch's plan. ``key`` are the values of ``RESPONSE_KEY``."""
+
+    checkpoint_id: uuid.UUID
+    prompt_id: uuid.UUID
+    replicate: int
+    messages: list[dict[str, str]]
+    key: dict[str, Any]
+
+    @property
+    def seed(self) -> int:
+        """Identifies the response within the plan: it is derived from everything else."""
+        seed: int = self.key["seed"]
+        return seed
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a checkpoint answered to a planned response."""
+
+    planned: Planned
+    text: str
+    token_count: int
+    finish_reason: FinishReason
+
+
+def plan_of(session: Session, batch: EvalBatch) -> list[Planned]:
+    """All responses the batch needs, prompt by prompt, so that pairs form early."""
+    members = session.execute(
+        select(Checkpoint, BaseModel, BatchCheckpoint.fingerprint)
+        .join(BatchCheckpoint, BatchCheckpoint.checkpoint_id == Checkpoint.id)
+        .join(BaseModel, BaseModel.id == Checkpoint.base_model_id)
+        .where(BatchCheckpoint.eval_batch_id == batch.id)
+        .order_by(BatchCheckpoint.position)
+    ).all()
+    prompts = session.scalars(select(Prompt).where(Prompt.suite_id == batch.suite_id).order_by(Prompt.position)).all()
+    sampling_sha256 = sha256_of_json(batch.sampling)
+    system_sha256 = hashlib.sha256(batch.system_prompt.encode()).hexdigest()
+    system = [{"role": "system", "content": batch.system_prompt}] if batch.system_prompt else []
+    return [
+        Planned(
+            checkpoint_id=checkpoint.id,
+            prompt_id=prompt.id,
+            replicate=replicate,
+            messages=[*system, *prompt.messages],
+            key={
+                "fingerprint": fingerprint,
+                "base_hash": base.weights_hash,
+                "template_hash": base.template_hash,
+                "prompt_sha256": prompt.sha256,
+                "system_sha256": system_sha256,
+                "sampling_sha256": sampling_sha256,
+                "seed": response_seed(batch.seed, prompt.sha256, replicate, fingerprint, 0),
+                "twin": 0,
+            },
+        )
+        for replicate in range(batch.replicates)
+        for prompt in prompts
+        for checkpoint, base, fingerprint in members
+    ]
+
+
+def stored(session: Session, plan: Sequence[Planned]) -> dict[int, Response]:
+    """The responses of the plan that are there already, by seed. Other batches' are reused."""
+    wanted = {planned.seed: planned for planned in plan}
+    seeds = list(wanted)
+    found: dict[int, Response] = {}
+    for start in range(0, len(seeds), _CHUNK):
+        query = select(Response).where(Response.seed.in_(seeds[start : start + _CHUNK]))
+        for response in session.scalars(query):
+            if all(getattr(response, name) == wanted[response.seed].key[name] for name in RESPONSE_KEY):
+                found[response.seed] = response
+    return found
+
+
+def store(session: Session, batch: EvalBatch, generated: Sequence[Generated], *, engine: str, now: datetime) -> None:
+    """Keep responses; one that is there already stays as it is."""
+    if not generated:
+        return
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    session.execute(
+        insert(Response).on_conflict_do_nothing(index_elements=list(RESPONSE_KEY)),
+        [
+            {
+                "id": uuid.uuid4(),
+                "checkpoint_id": item.planned.checkpoint_id,
+                **item.planned.key,
+                "sampling": batch.sampling,
+                "text": item.text,
+                "text_sha256": hashlib.sha256(item.text.encode()).hexdigest(),
+                "token_count": item.token_count,
+                "finish_reason": item.finish_reason,
+                "engine": engine,
+                "created_at": now,
+            }
+            for item in generated
+        ],
+    )
+
+
+def form_pairs(session: Session, batch: EvalBatch, plan: Sequence[Planned], *, now: datetime) -> int:
+    """Make every pair of the plan whose two responses are there; returns how many are new.
+
+    A pair with an empty or two identical texts is settled at once and never shown.
+    """
+    members = session.scalars(
+        select(BatchCheckpoint.fingerprint)
+        .where(BatchCheckpoint.eval_batch_id == batch.id)
+        .order_by(BatchCheckpoint.position)
+    ).all()
+    meetings = matchups(batch.design, members[0], members[1:])
+    responses = stored(session, plan)
+    by_place: dict[tuple[uuid.UUID, int], dict[str, tuple[Planned, Response]]] = {}
+    for planned in plan:
+        if planned.seed in responses:
+            place = by_place.setdefault((planned.prompt_id, planned.replicate), {})
+            place[planned.key["fingerprint"]] = (planned, responses[planned.seed])
+    there = {
+        (pair.prompt_id, pair.replicate, pair.first_id, pair.second_id)
+        for pair in session.scalars(select(Pair).where(Pair.eval_batch_id == batch.id, Pair.kind == PairKind.MAIN))
+    }
+    new = 0
+    for (prompt_id, replicate), answers in by_place.items():
+        for meeting in meetings:
+            if meeting.first not in answers or meeting.second not in answers:
+                continue
+            (first, first_response), (second, second_response) = (
+                answers[meeting.first],
+                answers[meeting.second],
+            )
+            if (prompt_id, replicate, first.checkpoint_id, second.checkpoint_id) in there:
+                continue
+            pair = Pair(
+                eval_batch_id=batch.id,
+                kind=PairKind.MAIN,
+                prompt_id=prompt_id,
+                replicate=replicate,
+                first_id=first.checkpoint_id,
+                second_id=second.checkpoint_id,
+                first_response_id=first_response.id,
+                second_response_id=second_response.id,
+                settled=settle(first_response.text, second_response.text),
+                created_at=now,
+            )
+            session.add(pair)
+            session.flush()
+            session.add(Tally(pair_id=pair.id, voter_kind=VoterKind.RATER, eval_batch_id=batch.id))
+            new += 1
+    if new:
+        announce(session, "pairs", batch.id, now=now)
+    session.flush()
+    return new

@@ -1,0 +1,138 @@
+"""Runs: launching one, and storing what the training reports on the way."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from app import jobs
+from app.domain.errors import ConflictError
+from app.domain.names import check_name
+from app.domain.recipes import RecipeRow
+from app.domain.terms import BaseModelState, JobKind, JobState, Split
+from app.models import BaseModel, Dataset, Job, Run, RunMetric
+from app.queries.lookup import find_base_model, find_dataset
+from app.services.base_models import fetch_base_model
+from app.services.events import announce
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A loss in nats per trained token, with what was known at that step."""
+
+    split: Split
+    step: int
+    epoch: float
+    loss: float
+    learning_rate: float | None = None
+    tokens_per_second: float | None = None
+
+
+def launch_run(
+    session: Session, recipe: RecipeRow, *, now: datetime, dataset: str = "", base: str = "", name: str = ""
+) -> Run:
+    """Freeze the recipe, its dataset and its base model into a run and queue its training.
+
+    A base model whose weights are still on their way is fine: the training waits for that job.
+
+    Raises:
+        NotFoundError: dataset or base model is unknown.
+        ConflictError: the name is taken, or the base model could not be fetched.
+    """
+    data = find_dataset(session, dataset or recipe.dataset)
+    model = find_base_model(session, base or recipe.base_model)
+    fetching = _fetch_in_progress(session, model, now)
+    run = Run(
+        name=_free_name(session, check_name(name or recipe.name, "run"), given=bool(name)),
+        kind=recipe.kind,
+        recipe_name=recipe.name,
+        recipe=recipe.content,
+        dataset_id=data.id,
+        base_model_id=model.id,
+        created_at=now,
+    )
+    session.add(run)
+    session.flush()
+    run.job_id = jobs.enqueue(session, JobKind.TRAIN, run.id, title=f"Train {run.name}", now=now, after=fetching).id
+    announce(session, "run", run.id, now=now)
+    return run
+
+
+def _fetch_in_progress(session: Session, model: BaseModel, now: datetime) -> Job | None:
+    """The job that brings the weights here, if they are not here yet."""
+    if model.state is BaseModelState.FAILED:
+        raise ConflictError(
+            f"The base model {model.name} is not here: {model.error} Try again with `./arena models add`."
+        )
+    if model.state is BaseModelState.READY:
+        return None
+    return fetch_base_model(session, model, now=now)
+
+
+def _free_name(session: Session, wanted: str, *, given: bool) -> str:
+    taken = set(session.scalars(select(Run.name).where(Run.name.startswith(wanted, autoescape=True))))
+    if wanted not in taken:
+        return wanted
+    if given:
+        raise ConflictError(f"There is a run {wanted!r} already. Choose another name.")
+    number = 2
+    while f"{wanted}.{number}" in taken:
+        number += 1
+    return f"{wanted}.{number}"
+
+
+def cancel_run(session: Session, run: Run, *, now: datetime) -> Job:
+    """Ask the training to stop after the step it is in; what it learned is saved as a checkpoint.
+
+    Raises:
+        ConflictError: it has already ended.
+    """
+    if run.job_id is None:
+        raise ConflictError(f"The run {run.name} has no job to cancel.")
+    job = jobs.request_cancel(session, run.job_id, now=now)
+    announce(session, "run", run.id, now=now)
+    return job
+
+
+def begin(session: Session, run: Run, *, device: str, dtype: str, total_steps: int, trainable_parameters: int) -> None:
+    """The training starts, possibly for the second time: what an earlier attempt reported is dropped."""
+    session.execute(delete(RunMetric).where(RunMetric.run_id == run.id))
+    run.device = device
+    run.dtype = dtype
+    run.total_steps = total_steps
+    run.trainable_parameters = trainable_parameters
+    run.notes = ""
+
+
+def record(session: Session, run: Run, metrics: list[Metric], *, now: datetime) -> None:
+    """Store what the training reported."""
+    session.add_all(
+        RunMetric(
+            run_id=run.id,
+            split=metric.split,
+            step=metric.step,
+            epoch=metric.epoch,
+            loss=metric.loss,
+            learning_rate=metric.learning_rate,
+            tokens_per_second=metric.tokens_per_second,
+            created_at=now,
+        )
+        for metric in metrics
+    )
+    announce(session, "run", run.id, now=now)
+
+
+def note(run: Run, warning: str) -> None:
+    """Keep a warning of the training with the run."""
+    run.notes = "\n".join(filter(None, (run.notes, warning)))
+
+
+def dataset_of(session: Session, run: Run) -> Dataset:
+    """The dataset a run learns from."""
+    return session.get_one(Dataset, run.dataset_id)
+
+
+def state_of(session: Session, run: Run) -> JobState:
+    """Where the run stands, which its job knows."""
+    return session.get_one(Job, run.job_id).state

@@ -1,0 +1,27 @@
+"""What comes with the arena: the suites, the first dataset, the small base model and the admin."""
+
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.models import BaseModel
+from app.services.accounts import the_admin
+from app.services.base_models import add_base_model
+from app.services.datasets import import_dataset
+from app.services.suites import import_suite
+
+
+def import_shipped(session: Session, *, data: Path, artifacts: Path, base_model: str, now: datetime) -> None:
+    """Bring a database up to what this version ships. Doing it again changes nothing."""
+    for path in sorted((data / "suites").glob("*.jsonl")):
+        import_suite(session, path, now=now)
+    for path in sorted((data / "sft").glob("*.train.jsonl")):
+        validation = path.with_name(path.name.replace(".train.", ".val."))
+        import_dataset(
+            session, path, validation_path=validation if validation.exists() else None, artifacts=artifacts, now=now
+        )
+    the_admin(session, now=now)
+    if base_model and session.scalar(select(BaseModel.id).limit(1)) is None:
+        add_base_model(session, base_model, now=now)

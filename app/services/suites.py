@@ -1,0 +1,115 @@
+"""Importing suites. A changed file becomes the next version; nothing is ever overwritten."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.domain.errors import BadInputError, BadRowError
+from app.domain.terms import Domain
+from app.models import Prompt, Suite
+from app.services.files import conversation, read_bytes, rows, sha256_of_json, text_field
+
+
+@dataclass(frozen=True)
+class _PromptIn:
+    key: str
+    category: str
+    domain: Domain
+    messages: list[dict[str, str]]
+
+
+def import_suite(session: Session, path: Path, *, now: datetime, name: str = "") -> Suite:
+    """Import a suite file; the same content under the same name gives the suite that is there already.
+
+    The format stands in ``data/suites/README.md``.
+
+    Raises:
+        BadInputError: the file cannot be read or holds no prompt.
+        BadRowError: a row cannot be used; names file and line.
+    """
+    content = read_bytes(path)
+    header, prompts = parse_suite(content, path.name)
+    name = name or header.get("suite") or path.stem
+    sha256 = hashlib.sha256(content).hexdigest()
+    newest = session.scalar(select(Suite).where(Suite.name == name).order_by(Suite.version.desc()).limit(1))
+    if newest is not None and newest.sha256 == sha256:
+        return newest
+    suite = Suite(
+        name=name,
+        version=newest.version + 1 if newest else 1,
+        title=header.get("title") or name,
+        description=header.get("description", ""),
+        sha256=sha256,
+        source=path.name,
+        created_at=now,
+    )
+    session.add(suite)
+    session.flush()
+    session.add_all(
+        Prompt(
+            suite_id=suite.id,
+            position=position,
+            key=prompt.key,
+            category=prompt.category,
+            domain=prompt.domain,
+            messages=prompt.messages,
+            sha256=sha256_of_json(prompt.messages),
+        )
+        for position, prompt in enumerate(prompts)
+    )
+    session.flush()
+    return suite
+
+
+def parse_suite(content: bytes, source: str) -> tuple[dict[str, str], list[_PromptIn]]:
+    """Header (may be empty) and prompts of a suite file.
+
+    Raises:
+        BadInputError: there is no prompt in it.
+        BadRowError: a row cannot be used.
+    """
+    header: dict[str, str] = {}
+    prompts: list[_PromptIn] = []
+    keys: dict[str, int] = {}
+    texts: dict[str, int] = {}
+    for line, row in rows(content, source):
+        if "suite" in row and not prompts and not header:
+            header = {k: text_field(row, k, source, line) for k in ("suite", "title", "description") if k in row}
+            continue
+        prompt = _prompt(row, source, line)
+        for what, value, seen in (
+            ("key", prompt.key, keys),
+            ("prompt", sha256_of_json(prompt.messages), texts),
+        ):
+            if value in seen:
+                raise BadRowError(source, line, f"the same {what} stands in line {seen[value]} already")
+            seen[value] = line
+        prompts.append(prompt)
+    if not prompts:
+        raise BadInputError(f"{source} holds no prompt. A suite needs at least one row.")
+    return header, prompts
+
+
+def _prompt(row: dict[str, Any], source: str, line: int) -> _PromptIn:
+    if ("prompt" in row) == ("messages" in row):
+        raise BadRowError(source, line, 'a row needs either "prompt" or "messages"')
+    if "messages" in row:
+        messages = conversation(row, source, line)
+        if messages[-1]["role"] != "user":
+            raise BadRowError(source, line, "the last turn must be the user's: that is what gets answered")
+    else:
+        messages = [{"role": "user", "content": text_field(row, "prompt", source, line)}]
+    domain = text_field(row, "domain", source, line)
+    if domain not in list(Domain):
+        raise BadRowError(source, line, f'"domain" is {domain!r}; it must be {" or ".join(Domain)}')
+    return _PromptIn(
+        key=text_field(row, "key", source, line),
+        category=text_field(row, "category", source, line),
+        domain=Domain(domain),
+        messages=messages,
+    )

@@ -1,0 +1,128 @@
+"""Job: train a run, storing every loss and checkpoint as it comes."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from app.config import get_settings
+from app.db import session_scope
+from app.domain.terms import Split
+from app.models import BaseModel, Dataset, Run
+from app.services import runs
+from app.services.checkpoints import SavedAdapter, register_adapter
+from app.services.runs import Metric
+from training import events, sft
+from training.config import recipe_from_dict
+from worker.base_model import ready_folder
+from worker.claim import Claim, utc_now
+
+_FLUSH_SECONDS = 1.0
+"""Losses are stored this often: a transaction for each step of a tiny model would cost more than the step."""
+
+
+def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
+    """Train the run of this job from its start. Metrics of an earlier attempt are replaced."""
+    with session_scope(write=False) as session:
+        stored = session.get_one(Run, claim.subject_id)
+        dataset = session.get_one(Dataset, stored.dataset_id)
+        base_folder = ready_folder(session.get_one(BaseModel, stored.base_model_id))
+        recipe = recipe_from_dict(stored.recipe, f"run {stored.name}")
+    recorder = _Recorder(claim)
+    settings = get_settings()
+    sft.train(
+        recipe,
+        base_folder,
+        Path(dataset.path),
+        Path(dataset.validation_path),
+        settings.artifacts / "runs" / stored.name,
+        run_name=stored.name,
+        device=settings.device,
+        on_event=recorder,
+        should_stop=should_stop,
+    )
+    recorder.flush()
+
+
+class _Recorder:
+    """Turns training events into rows, a few steps at a time."""
+
+    def __init__(self, claim: Claim) -> None:
+        self._claim = claim
+        self._waiting: list[Metric] = []
+        self._step = 0
+        self._total = 0
+        self._eta: float | None = None
+        self._peak = 0
+        self._flushed_at = 0.0
+
+    def __call__(self, event: events.Event) -> None:
+        match event:
+            case events.Started():
+                self._total = event.total_steps
+                self._store(lambda session, run: self._begin(session, run, event))
+            case events.StepDone():
+                self._step, self._eta = event.step, event.eta_seconds
+                self._peak = max(self._peak, event.memory_bytes)
+                self._waiting.append(
+                    Metric(
+                        Split.TRAIN,
+                        event.step,
+                        event.epoch,
+                        event.loss,
+                        event.learning_rate,
+                        event.tokens_per_second,
+                    )
+                )
+                if time.monotonic() - self._flushed_at > _FLUSH_SECONDS:
+                    self.flush()
+            case events.Evaluated():
+                self._waiting.append(Metric(Split.VALIDATION, event.step, event.epoch, event.loss))
+                self.flush()
+            case events.CheckpointSaved():
+                saved = SavedAdapter(
+                    label=event.name,
+                    folder=str(event.folder),
+                    fingerprint=event.fingerprint,
+                    step=event.step,
+                    epoch=event.epoch,
+                    is_last=event.is_last,
+                    size_bytes=event.size_bytes,
+                    validation_loss=event.validation_loss,
+                    effect=asdict(event.effect),
+                )
+                self._store(lambda session, run: register_adapter(session, run, saved, now=utc_now()))
+            case events.Warned():
+                self._store(lambda _session, run: runs.note(run, event.message))
+
+    def flush(self) -> None:
+        """Store what has come in since the last time."""
+        self._store(lambda _session, _run: None)
+
+    def _begin(self, session: Session, run: Run, event: events.Started) -> None:
+        runs.begin(
+            session,
+            run,
+            device=event.device,
+            dtype=event.dtype,
+            total_steps=event.total_steps,
+            trainable_parameters=event.trainable_parameters,
+        )
+
+    def _store(self, change: Callable[[Session, Run], object]) -> None:
+        with session_scope() as session:
+            self._claim.progress(
+                session,
+                done=self._step,
+                total=self._total,
+                message=f"Step {self._step} of {self._total}",
+                eta_seconds=self._eta,
+            )
+            run = session.get_one(Run, self._claim.subject_id)
+            change(session, run)
+            run.peak_memory_bytes = max(run.peak_memory_bytes, self._peak)
+            runs.record(session, run, self._waiting, now=utc_now())
+        self._waiting = []
+        self._flushed_at = time.monotonic()
