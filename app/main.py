@@ -1,0 +1,45 @@
+"""The web application: ``create_app(settings)`` puts routers, middleware and error handlers together."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
+
+from app.config import ROOT, Settings, get_settings
+from app.db import Database
+from app.log import configure_logging
+from app.web import batches, enter, errors, home, library, operations, results, runs, vote
+from app.web.live import LiveHub
+from app.web.live import router as live_router
+from app.web.security import SecurityMiddleware
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """The poller of live hints runs as long as the application."""
+    poller = asyncio.create_task(app.state.live.run())
+    try:
+        yield
+    finally:
+        poller.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await poller
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """An application on the settings' database; tests give their own settings."""
+    settings = settings or get_settings()
+    configure_logging(settings)
+    app = FastAPI(title="Brie Arena", lifespan=_lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.settings = settings
+    app.state.database = Database.at(settings.database)
+    app.state.live = LiveHub(app.state.database, settings.live_poll_seconds)
+    app.add_middleware(SecurityMiddleware)
+    errors.install(app)
+    for module in (enter, home, library, runs, batches, vote, results, operations):
+        app.include_router(module.router, include_in_schema=False)
+    app.include_router(live_router, include_in_schema=False)
+    app.mount("/static", StaticFiles(directory=ROOT / "static"), name="static")
+    return app

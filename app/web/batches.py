@@ -1,0 +1,132 @@
+"""Eval batches: launch, progress, close."""
+
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Query, Request
+from starlette.responses import RedirectResponse, Response
+
+from app import jobs
+from app.domain.errors import NotFoundError
+from app.models import EvalBatch
+from app.queries.batches import batch_page, batches_page, launch_page
+from app.queries.plans import plan_view
+from app.services import eval_batches
+from app.services.eval_batches import LaunchPlan, Sampling
+from app.web.deps import AdminDep, NowDep, ReadDep, WriteDep
+from app.web.render import render
+
+router = APIRouter()
+
+
+@router.get("/batches")
+def batches(request: Request, _: AdminDep, session: ReadDep) -> Response:
+    """All eval batches."""
+    return render(request, "batches/page.html", page=batches_page(session))
+
+
+@router.get("/batches/list")
+def batches_list(request: Request, _: AdminDep, session: ReadDep) -> Response:
+    """The part of that page that changes by itself."""
+    return render(request, "batches/_list.html", page=batches_page(session))
+
+
+@router.get("/batches/launch")
+def batches_launch(request: Request, _: AdminDep, session: ReadDep) -> Response:
+    """The launch form."""
+    return render(request, "batches/launch.html", page=launch_page(session))
+
+
+@router.get("/batches/plan")
+def batches_plan(
+    request: Request,
+    _: AdminDep,
+    session: ReadDep,
+    suite: str,
+    challengers: Annotated[list[str] | None, Query()] = None,
+    replicates: Annotated[int, Query(ge=1, le=100)] = 1,
+    votes_per_pair: Annotated[int, Query(ge=1, le=100)] = 1,
+    allow_repeats: bool = False,  # noqa: FBT001, FBT002 (a checkbox)
+) -> Response:
+    """What the plan in the form would cost and could find out."""
+    plan = plan_view(
+        session,
+        suite=suite,
+        challengers=len(challengers or []),
+        replicates=replicates,
+        votes_per_pair=votes_per_pair,
+        allow_repeats=allow_repeats,
+    )
+    return render(request, "batches/_plan.html", plan=plan)
+
+
+@router.post("/batches")
+def launch(
+    _: AdminDep,
+    session: WriteDep,
+    now: NowDep,
+    suite: Annotated[str, Form(max_length=200)],
+    baseline: Annotated[str, Form(max_length=200)],
+    challengers: Annotated[list[str] | None, Form()] = None,
+    name: Annotated[str, Form(max_length=120)] = "",
+    replicates: Annotated[int, Form()] = 1,
+    votes_per_pair: Annotated[int, Form()] = 1,
+    seed: Annotated[int, Form()] = 1,
+    allow_repeats: Annotated[bool, Form()] = False,  # noqa: FBT002 (a checkbox)
+    temperature: Annotated[float, Form()] = Sampling.temperature,
+    top_p: Annotated[float, Form()] = Sampling.top_p,
+    max_new_tokens: Annotated[int, Form()] = Sampling.max_new_tokens,
+) -> Response:
+    """Freeze the plan and queue its generation."""
+    batch = eval_batches.launch(
+        session,
+        LaunchPlan(
+            suite=suite,
+            baseline=baseline,
+            challengers=tuple(challengers or ()),
+            name=name.strip(),
+            sampling=Sampling(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens),
+            replicates=replicates,
+            votes_per_pair=votes_per_pair,
+            seed=seed,
+            allow_repeats=allow_repeats,
+        ),
+        now=now,
+    )
+    return RedirectResponse(f"/batches/{batch.id}", status_code=303)
+
+
+@router.get("/batches/{batch_id}")
+def batch(request: Request, _: AdminDep, session: ReadDep, batch_id: uuid.UUID) -> Response:
+    """One eval batch."""
+    return render(request, "batches/one.html", page=batch_page(session, batch_id))
+
+
+@router.get("/batches/{batch_id}/progress")
+def batch_progress(request: Request, _: AdminDep, session: ReadDep, batch_id: uuid.UUID) -> Response:
+    """The part of that page that changes by itself."""
+    return render(request, "batches/_progress.html", page=batch_page(session, batch_id))
+
+
+def _stored(session: WriteDep, batch_id: uuid.UUID) -> EvalBatch:
+    stored = session.get(EvalBatch, batch_id)
+    if stored is None:
+        raise NotFoundError("There is no such eval batch. The list of eval batches shows what exists.")
+    return stored
+
+
+@router.post("/batches/{batch_id}/close")
+def close(_: AdminDep, session: WriteDep, now: NowDep, batch_id: uuid.UUID) -> Response:
+    """End voting for good."""
+    eval_batches.close(session, _stored(session, batch_id), now=now)
+    return RedirectResponse(f"/batches/{batch_id}", status_code=303)
+
+
+@router.post("/batches/{batch_id}/retry")
+def retry(_: AdminDep, session: WriteDep, now: NowDep, batch_id: uuid.UUID) -> Response:
+    """Go on with a generation that failed or was cancelled."""
+    stored = _stored(session, batch_id)
+    if stored.job_id is None:
+        raise NotFoundError("This eval batch has no job to try again.")
+    jobs.retry(session, stored.job_id, now=now)
+    return RedirectResponse(f"/batches/{batch_id}", status_code=303)

@@ -1,0 +1,205 @@
+"""Geometry of the charts: plain numbers in, positions out. The macros in ``templates/macros`` draw them.
+
+Horizontal positions are percentages of the drawing's width and vertical ones are pixels, so that one drawing
+fits a phone and a desk without scaling its text and without inline styles, which the page's policy forbids.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+ROW_HEIGHT = 58
+"""Pixels of one forest row: a line of text and the interval below it."""
+
+BAR_Y = 38
+"""Pixels from the top of a forest row to the middle of its interval."""
+
+EVEN = 0.5
+"""The win rate at which nobody is preferred."""
+
+MOST_POINTS = 600
+"""Points a drawn line keeps; more could not be told apart on a screen."""
+
+
+_FLAT = 1e-9
+"""Values closer together than this share of their size are drawn as equal."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A labelled position on an axis: percent for x, pixels for y."""
+
+    at: float
+    label: str
+
+
+class Estimate(Protocol):
+    """One line of a forest plot. Shares in [0, 1]; without ``live`` it is too early and nothing is drawn."""
+
+    @property
+    def win_rate(self) -> float | None:
+        """The point estimate."""
+
+    @property
+    def live(self) -> tuple[float, float] | None:
+        """The interval that may be read after every vote."""
+
+    @property
+    def fixed(self) -> tuple[float, float] | None:
+        """The interval of a finished report."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of an interval on one side of even. ``side`` is ``first`` (below) or ``second`` (above)."""
+
+    x: float
+    width: float
+    side: str
+
+
+@dataclass(frozen=True)
+class ForestMark:
+    """One drawn line: pixel heights of its parts, its segments and the tick of its estimate in percent."""
+
+    row: Estimate
+    text_y: int
+    bar_y: int
+    live: tuple[Segment, ...]
+    fixed: tuple[Segment, ...]
+    point: float | None
+
+
+@dataclass(frozen=True)
+class Forest:
+    """A whole forest plot: ``height`` in pixels, the line of even at ``even`` percent, ticks in percent."""
+
+    height: int
+    axis_y: int
+    even: float
+    marks: tuple[ForestMark, ...]
+    ticks: tuple[Tick, ...]
+
+
+def forest(rows: Sequence[Estimate]) -> Forest:
+    """Lay out win rates with their intervals on a common axis from 0% to 100%.
+
+    Each interval is cut at 50%, so that the picture shows how much of it lies on either side.
+    """
+    marks = tuple(
+        ForestMark(
+            row=row,
+            text_y=index * ROW_HEIGHT + 18,
+            bar_y=index * ROW_HEIGHT + BAR_Y,
+            live=_cut(row.live),
+            fixed=_cut(row.fixed),
+            point=None if row.win_rate is None or row.live is None else _percent(row.win_rate),
+        )
+        for index, row in enumerate(rows)
+    )
+    ticks = tuple(Tick(at=at, label=f"{at}%") for at in (0, 25, 50, 75, 100))
+    axis_y = len(rows) * ROW_HEIGHT
+    return Forest(height=axis_y + 26, axis_y=axis_y, even=50.0, marks=marks, ticks=ticks)
+
+
+def _percent(share: float) -> float:
+    return round(min(1.0, max(0.0, share)) * 100, 3)
+
+
+def _cut(interval: tuple[float, float] | None) -> tuple[Segment, ...]:
+    if interval is None:
+        return ()
+    low, high = interval
+    pieces = ((low, min(high, EVEN), "first"), (max(low, EVEN), high, "second"))
+    return tuple(
+        Segment(x=_percent(start), width=round(_percent(end) - _percent(start), 3), side=side)
+        for start, end, side in pieces
+        if end > start
+    )
+
+
+class Measured(Protocol):
+    """A loss at a step."""
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+
+    @property
+    def loss(self) -> float:
+        """Nats per token; may be infinite or not a number."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A drawn series. ``path`` fits a box of 100 by ``Plot.height``; ``dots`` are (percent, pixels)."""
+
+    name: str
+    path: str
+    dots: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A line chart: box height in pixels, lines, y ticks in pixels and x ticks in percent."""
+
+    height: int
+    lines: tuple[Line, ...]
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+
+
+def loss_plot(
+    train: Iterable[Measured], validation: Iterable[Measured], *, last_step: int, height: int = 200
+) -> Plot | None:
+    """Lay out both loss curves over the steps ``0 … last_step``; None while nothing finite was measured.
+
+    Values that are not finite are left out: a loss that became infinite has no place on an axis.
+    """
+    kept = {
+        name: [(one.step, one.loss) for one in points if math.isfinite(one.loss)]
+        for name, points in (("train", train), ("validation", validation))
+    }
+    measured = [point for points in kept.values() for point in points]
+    if not measured:
+        return None
+    right = max(last_step, *(step for step, _ in measured), 1)
+    ticks = nice_ticks(min(loss for _, loss in measured), max(loss for _, loss in measured))
+    bottom, top = ticks[0], ticks[-1]
+
+    def height_of(loss: float) -> float:
+        return round((top - loss) / (top - bottom) * height, 2)
+
+    lines = []
+    for name, points in kept.items():
+        placed = [(round(step / right * 100, 2), height_of(loss)) for step, loss in thin(points, MOST_POINTS)]
+        path = " ".join(f"{'L' if index else 'M'}{x:g} {y:g}" for index, (x, y) in enumerate(placed))
+        lines.append(Line(name, path, tuple(placed) if name == "validation" else ()))
+    steps = [step for step in nice_ticks(0, right, whole=True) if step <= right]
+    return Plot(
+        height=height,
+        lines=tuple(lines),
+        x_ticks=tuple(Tick(round(step / right * 100, 2), f"{step:g}") for step in steps),
+        y_ticks=tuple(Tick(height_of(tick), f"{tick:g}") for tick in ticks),
+    )
+
+
+def thin(points: Sequence[tuple[int, float]], most: int) -> list[tuple[int, float]]:
+    """At most ``most`` of ``points``, evenly spread, always with the first and the last."""
+    if len(points) <= most:
+        return list(points)
+    return [points[round(index * (len(points) - 1) / (most - 1))] for index in range(most)]
+
+
+def nice_ticks(low: float, high: float, *, wanted: int = 4, whole: bool = False) -> list[float]:
+    """Round numbers that enclose ``low … high``, about ``wanted`` + 1 of them; whole numbers on request."""
+    if high - low <= _FLAT * max(abs(low), abs(high), 1.0):
+        high = low + (abs(low) if abs(low) > _FLAT else 1.0)
+    raw = (high - low) / wanted
+    magnitude = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= raw * 0.999999)
+    if whole:
+        step = max(1.0, math.ceil(step))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(index * step, 12) for index in range(first, last + 1)]

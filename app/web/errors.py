@@ -1,0 +1,99 @@
+"""One handler that turns the error family into a page, or JSON for clients that ask for it."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from app.domain.errors import ArenaError, SignInRequiredError
+from app.log import get_logger
+from app.web.render import render
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class ErrorPage:
+    """What went wrong, for a person."""
+
+    status: int
+    title: str
+    message: str
+
+
+_TITLES = {
+    HTTPStatus.NOT_FOUND: "Not here",
+    HTTPStatus.CONFLICT: "That does not fit what is stored",
+    HTTPStatus.FORBIDDEN: "Not for you",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "That cannot be used",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Not available right now",
+}
+
+
+def answer(request: Request, status: HTTPStatus, message: str) -> Response:
+    """The error as JSON or as a page, as the client prefers."""
+    if "application/json" in request.headers.get("accept", ""):
+        return JSONResponse({"error": message}, status_code=status)
+    page = ErrorPage(status, _TITLES.get(status, "That did not work"), message)
+    return render(request, "error.html", status=status, page=page)
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers."""
+
+    @app.exception_handler(SignInRequiredError)
+    def _sign_in(request: Request, error: SignInRequiredError) -> Response:
+        if "application/json" in request.headers.get("accept", "") or request.method != "GET":
+            return answer(request, error.status, error.message)
+        return render(request, "enter/needed.html", status=error.status)
+
+    @app.exception_handler(ArenaError)
+    def _arena(request: Request, error: ArenaError) -> Response:
+        return answer(request, error.status, error.message)
+
+    @app.exception_handler(HTTPException)
+    def _http(request: Request, error: HTTPException) -> Response:
+        status = HTTPStatus(error.status_code)
+        sentence = "There is no page at this address." if status is HTTPStatus.NOT_FOUND else str(error.detail)
+        return answer(request, status, sentence)
+
+    @app.exception_handler(RequestValidationError)
+    def _form(request: Request, error: RequestValidationError) -> Response:
+        problem = error.errors()[0]
+        field = str(problem["loc"][-1]).replace("_", " ")
+        status = HTTPStatus.NOT_FOUND if problem["loc"][0] == "path" else HTTPStatus.UNPROCESSABLE_ENTITY
+        if status is HTTPStatus.NOT_FOUND:
+            return answer(request, status, "There is no page at this address.")
+        return answer(request, status, f"The field “{field}” cannot be used: {problem['msg'].lower()}.")
+
+    @app.exception_handler(IntegrityError)
+    def _integrity(request: Request, error: IntegrityError) -> Response:
+        # Two requests met at a unique constraint: the first one stands.
+        log.info("constraint_kept", path=request.url.path, detail=type(error.orig).__name__)
+        return answer(
+            request,
+            HTTPStatus.CONFLICT,
+            "Somebody did the same at this moment. Nothing was stored twice; reload.",
+        )
+
+    @app.exception_handler(SQLAlchemyError)
+    def _database(request: Request, error: SQLAlchemyError) -> Response:
+        log.error("database_failed", path=request.url.path, kind=type(error).__name__)
+        return answer(
+            request,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "The database cannot be used right now. Nothing was changed.",
+        )
+
+    @app.exception_handler(500)
+    def _unexpected(request: Request, error: Exception) -> Response:
+        log.error("request_failed", path=request.url.path, kind=type(error).__name__)
+        return answer(
+            request,
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            "Something unexpected went wrong here. Nothing was stored; the log of the arena says more.",
+        )

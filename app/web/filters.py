@@ -1,0 +1,125 @@
+"""How numbers, times and sizes are written on a page, and the dictionary of all filters that templates use."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from app.domain import words
+from app.web import charts, markdown
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+UNKNOWN = "\N{EN DASH}"
+"""Stands for every figure that is not known."""
+
+_UNITS = ("bytes", "KB", "MB", "GB", "TB")
+_STEP = 1000
+_SMALL = 10
+
+
+def duration(seconds: float | None) -> str:
+    """A length of time for people: ``42 s``, ``3 min 20 s``, ``2 h 05 min``, ``3 days 4 h``."""
+    if seconds is None:
+        return UNKNOWN
+    whole = max(0, round(seconds))
+    if whole < MINUTE:
+        return f"{whole} s"
+    if whole < HOUR:
+        return f"{whole // MINUTE} min {whole % MINUTE:02d} s"
+    if whole < DAY:
+        return f"{whole // HOUR} h {whole % HOUR // MINUTE:02d} min"
+    return f"{count(whole // DAY)} {plural(whole // DAY, 'day')} {whole % DAY // HOUR} h"
+
+
+def roughly(seconds: float) -> str:
+    """A time that is only estimated: ``under a minute``, ``about 6 min``, ``about 2 h 20 min``, ``about 3 days``."""
+    minutes = round(seconds / MINUTE)
+    if seconds < MINUTE:
+        return "under a minute"
+    if seconds < HOUR:
+        return f"about {minutes} min"
+    if seconds < DAY:
+        return f"about {minutes // 60} h {minutes % 60 // 10 * 10:02d} min"
+    days = round(seconds / DAY)
+    return f"about {days} {plural(days, 'day')}"
+
+
+def ago(when: datetime, now: datetime) -> str:
+    """How long before ``now`` (both aware) something was: ``just now``, ``5 min ago``, ``12 March 2026``."""
+    seconds = (now - when).total_seconds()
+    if seconds < MINUTE:
+        return "just now"
+    if seconds < HOUR:
+        return f"{int(seconds // MINUTE)} min ago"
+    if seconds < DAY:
+        return f"{int(seconds // HOUR)} h ago"
+    if seconds < 7 * DAY:
+        days = int(seconds // DAY)
+        return f"{days} {plural(days, 'day')} ago"
+    return f"{when.day} {when:%B %Y}"
+
+
+def moment(when: datetime) -> str:
+    """A point in time written out in UTC: ``31 January 2026, 14:05 UTC``."""
+    local = when.astimezone(UTC)
+    return f"{local.day} {local:%B %Y, %H:%M} UTC"
+
+
+def size(number: int | None) -> str:
+    """A size in decimal units, as disks and model pages count: ``269 MB``."""
+    if number is None:
+        return UNKNOWN
+    value, unit = float(number), 0
+    while value >= _STEP - 0.5 and unit < len(_UNITS) - 1:
+        value, unit = value / _STEP, unit + 1
+    if unit == 0:
+        return f"{number} {plural(number, 'byte')}"
+    return f"{value:.1f} {_UNITS[unit]}" if value < _SMALL else f"{value:.0f} {_UNITS[unit]}"
+
+
+def percent(share: float | None) -> str:
+    """A share in [0, 1] as sentences about results write it, such as ``77%`` or ``over 99%``."""
+    return UNKNOWN if share is None else words.percent(share)
+
+
+def span(low: float, high: float) -> str:
+    """An interval of shares in words: ``37% to 98%``."""
+    return f"{percent(low)} to {percent(high)}"
+
+
+def count(number: float | None) -> str:
+    """A whole number with thin groups, ``1 234``: no comma that another language reads as a decimal point."""
+    if number is None:
+        return UNKNOWN
+    return f"{round(number):,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def plural(number: float, one: str, many: str = "") -> str:
+    """The noun that fits ``number``: ``one`` for exactly 1, else ``many`` or ``one`` + s."""
+    return one if number == 1 else many or f"{one}s"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A measured figure such as a loss, with a fixed number of decimals so that columns line up."""
+    return UNKNOWN if value is None else f"{value:.{digits}f}"
+
+
+def plain_words(term: str) -> str:
+    """A stored term as people read it: ``in_domain`` becomes ``in domain``."""
+    return str(term).replace("_", " ")
+
+
+FILTERS: dict[str, Callable[..., object]] = {
+    "ago": ago,
+    "bytes": size,
+    "count": count,
+    "duration": duration,
+    "forest": charts.forest,
+    "loss_plot": charts.loss_plot,
+    "markdown": markdown.render,
+    "moment": moment,
+    "number": number,
+    "percent": percent,
+    "plural": plural,
+    "roughly": roughly,
+    "span": span,
+    "words": plain_words,
+}

@@ -1,0 +1,59 @@
+"""What training and comparing start from: datasets, base models, suites."""
+
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import RedirectResponse, Response
+
+from app.queries.base_models import models_page
+from app.queries.datasets import dataset_page, datasets_page
+from app.queries.suites import suite_page, suites_page
+from app.services.base_models import add_base_model
+from app.web.deps import AdminDep, NowDep, ReadDep, WriteDep
+from app.web.render import render
+
+router = APIRouter()
+
+
+@router.get("/datasets")
+def datasets(request: Request, _: AdminDep, session: ReadDep) -> Response:
+    """All datasets."""
+    return render(request, "datasets/page.html", page=datasets_page(session))
+
+
+@router.get("/datasets/{dataset_id}")
+def dataset(request: Request, _: AdminDep, session: ReadDep, dataset_id: uuid.UUID) -> Response:
+    """One dataset with a preview."""
+    return render(request, "datasets/one.html", page=dataset_page(session, dataset_id))
+
+
+@router.get("/suites")
+def suites(request: Request, _: AdminDep, session: ReadDep) -> Response:
+    """All suites."""
+    return render(request, "suites/page.html", page=suites_page(session))
+
+
+@router.get("/suites/{suite_id}")
+def suite(request: Request, _: AdminDep, session: ReadDep, suite_id: uuid.UUID) -> Response:
+    """One suite with its prompts."""
+    return render(request, "suites/one.html", page=suite_page(session, suite_id))
+
+
+@router.get("/models")
+def models(request: Request, _: AdminDep, session: ReadDep) -> Response:
+    """All base models."""
+    return render(request, "models/page.html", page=models_page(session))
+
+
+@router.get("/models/list")
+def models_list(request: Request, _: AdminDep, session: ReadDep) -> Response:
+    """The part of that page that changes by itself."""
+    return render(request, "models/_list.html", page=models_page(session))
+
+
+@router.post("/models")
+def add_model(_: AdminDep, session: WriteDep, now: NowDep, wanted: Annotated[str, Form(max_length=1000)]) -> Response:
+    """Ask for a base model, or for a failed one again."""
+    add_base_model(session, wanted.strip(), now=now)
+    return RedirectResponse("/models", status_code=303)

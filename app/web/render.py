@@ -1,0 +1,85 @@
+"""Templates: one environment that refuses unknown names, and what every page may use."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from fastapi import Request
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse
+
+from app.config import ROOT
+from app.setup.state import SetupState, read_state
+from app.web.filters import FILTERS
+
+_STATIC = ROOT / "static"
+
+
+@dataclass(frozen=True)
+class NavItem:
+    """A link of the navigation."""
+
+    href: str
+    label: str
+    current: bool
+
+
+_PAGES = (
+    ("/", "Home"),
+    ("/datasets", "Datasets"),
+    ("/models", "Base models"),
+    ("/runs", "Runs"),
+    ("/checkpoints", "Checkpoints"),
+    ("/suites", "Suites"),
+    ("/batches", "Eval batches"),
+    ("/jobs", "Jobs"),
+    ("/settings", "Settings"),
+)
+
+
+@lru_cache(maxsize=256)
+def asset(path: str) -> str:
+    """Address of a static file, with a piece of its hash so that browsers may keep it for ever."""
+    digest = hashlib.sha256((_STATIC / path).read_bytes()).hexdigest()[:10]
+    return f"/static/{path}?v={digest}"
+
+
+def make_environment() -> Environment:
+    """The template environment: autoescape on, unknown names are errors."""
+    environment = Environment(
+        loader=FileSystemLoader(ROOT / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(FILTERS)
+    environment.globals["asset"] = asset
+    return environment
+
+
+_environment = make_environment()
+
+
+def setup_state(request: Request) -> SetupState:
+    """How far the installation of the training extra is."""
+    return read_state(request.app.state.settings.home)
+
+
+def render(request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
+    """A page or fragment as a response."""
+    path = request.url.path
+    html = _environment.get_template(template).render(
+        viewer=getattr(request.state, "viewer", None),
+        nav=tuple(
+            NavItem(href, label, current=path == href or (href != "/" and path.startswith(f"{href}/")))
+            for href, label in _PAGES
+        ),
+        setup=setup_state(request),
+        request_path=path,
+        now=datetime.now(UTC),
+        **context,
+    )
+    return HTMLResponse(html, status_code=status, headers={"Cache-Control": "no-store"})

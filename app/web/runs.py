@@ -1,0 +1,93 @@
+"""Runs and the checkpoints they write."""
+
+import uuid
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from starlette.responses import RedirectResponse, Response
+
+from app import jobs
+from app.config import DATA
+from app.domain.errors import NotFoundError
+from app.domain.recipes import find_recipe, shipped_recipes
+from app.models import Run
+from app.queries.checkpoints import checkpoint_page, checkpoints_page
+from app.queries.runs import run_page, runs_page
+from app.services import runs as run_service
+from app.web.deps import AdminDep, NowDep, ReadDep, WriteDep
+from app.web.render import render
+
+router = APIRouter()
+RECIPES = DATA / "recipes"
+
+
+@router.get("/runs")
+def runs(request: Request, _: AdminDep, session: ReadDep) -> Response:
+    """All runs and the form to start one."""
+    return render(request, "runs/page.html", page=runs_page(session, shipped_recipes(RECIPES)))
+
+
+@router.get("/runs/list")
+def runs_list(request: Request, _: AdminDep, session: ReadDep) -> Response:
+    """The part of that page that changes by itself."""
+    return render(request, "runs/_list.html", page=runs_page(session, shipped_recipes(RECIPES)))
+
+
+@router.post("/runs")
+def launch_run(
+    _: AdminDep,
+    session: WriteDep,
+    now: NowDep,
+    recipe: Annotated[str, Form(max_length=200)],
+    dataset: Annotated[str, Form(max_length=200)] = "",
+    base_model: Annotated[str, Form(max_length=200)] = "",
+) -> Response:
+    """Start a run of a shipped recipe."""
+    if recipe.endswith(".toml"):
+        raise NotFoundError("From the page only the shipped recipes can be started; ./arena train takes any file.")
+    run = run_service.launch_run(session, find_recipe(RECIPES, recipe), now=now, dataset=dataset, base=base_model)
+    return RedirectResponse(f"/runs/{run.id}", status_code=303)
+
+
+@router.get("/runs/{run_id}")
+def run(request: Request, _: AdminDep, session: ReadDep, run_id: uuid.UUID) -> Response:
+    """One run."""
+    return render(request, "runs/one.html", page=run_page(session, run_id))
+
+
+@router.get("/runs/{run_id}/progress")
+def run_progress(request: Request, _: AdminDep, session: ReadDep, run_id: uuid.UUID) -> Response:
+    """The part of that page that changes by itself."""
+    return render(request, "runs/_progress.html", page=run_page(session, run_id))
+
+
+@router.post("/runs/{run_id}/cancel")
+def cancel_run(_: AdminDep, session: WriteDep, now: NowDep, run_id: uuid.UUID) -> Response:
+    """Ask the training to stop."""
+    stored = session.get(Run, run_id)
+    if stored is None:
+        raise NotFoundError("There is no such run. The list of runs shows what exists.")
+    run_service.cancel_run(session, stored, now=now)
+    return RedirectResponse(f"/runs/{run_id}", status_code=303)
+
+
+@router.post("/runs/{run_id}/retry")
+def retry_run(_: AdminDep, session: WriteDep, now: NowDep, run_id: uuid.UUID) -> Response:
+    """Train a failed or cancelled run again."""
+    stored = session.get(Run, run_id)
+    if stored is None or stored.job_id is None:
+        raise NotFoundError("There is no such run. The list of runs shows what exists.")
+    jobs.retry(session, stored.job_id, now=now)
+    return RedirectResponse(f"/runs/{run_id}", status_code=303)
+
+
+@router.get("/checkpoints")
+def checkpoints(request: Request, _: AdminDep, session: ReadDep) -> Response:
+    """All checkpoints."""
+    return render(request, "checkpoints/page.html", page=checkpoints_page(session))
+
+
+@router.get("/checkpoints/{checkpoint_id}")
+def checkpoint(request: Request, _: AdminDep, session: ReadDep, checkpoint_id: uuid.UUID) -> Response:
+    """One checkpoint with its lineage."""
+    return render(request, "checkpoints/one.html", page=checkpoint_page(session, checkpoint_id))
