@@ -1,0 +1,99 @@
+"""``./arena``: every command in one place."""
+
+import sys
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from app import __version__
+from app.cli import evaluating, library, training, up, worker
+from app.cli.output import console
+from app.cli.prepare import prepare
+from app.config import get_settings
+from app.db import session_scope
+from app.domain.errors import ArenaError
+from app.domain.terms import Queue
+from app.services import accounts
+from app.setup.extras import TORCH_CHOICES, SetupError
+
+cli = typer.Typer(
+    help="Train a LoRA adapter, compare it blind with its base, and know which is better and how sure that is.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+admin = typer.Typer(help="Signing in.", no_args_is_help=True)
+
+cli.add_typer(library.models, name="models")
+cli.add_typer(library.suites, name="suites")
+cli.add_typer(library.datasets, name="datasets")
+cli.command()(training.train)
+cli.add_typer(training.runs, name="runs")
+cli.add_typer(training.checkpoints, name="checkpoints")
+cli.command()(evaluating.launch)
+cli.add_typer(evaluating.batches, name="batches")
+cli.command()(evaluating.status)
+cli.command()(evaluating.report)
+cli.add_typer(admin, name="admin")
+
+
+@cli.command("up")
+def up_command(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 0,
+    torch: Annotated[str, typer.Option(help=f"Build of PyTorch: {', '.join(TORCH_CHOICES)}.")] = "auto",
+) -> None:
+    """Start everything: the page at once, training behind it. Ctrl-C stops it."""
+    settings = get_settings()
+    raise typer.Exit(up.run(host=host or settings.host, port=port or settings.port, torch=torch))
+
+
+@cli.command("worker")
+def worker_command(
+    queue: Annotated[Queue | None, typer.Option(help="Only this queue; both by default.")] = None,
+) -> None:
+    """Do background work until stopped; `arena up` starts one by itself."""
+    prepare()
+    raise typer.Exit(worker.run(queue))
+
+
+@cli.command(
+    "test", context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+)
+def test_command(context: typer.Context) -> None:
+    """Install what tests need and run them; --all adds slow simulations and the real model."""
+    from app.setup import testing  # noqa: PLC0415 (stays out of every other command's start)
+
+    raise typer.Exit(testing.main(context.args))
+
+
+@cli.command("version")
+def version_command() -> None:
+    """Print the version."""
+    console.print(__version__, highlight=False)
+
+
+@admin.command("link")
+def admin_link() -> None:
+    """Make a link that signs an admin in, once, within a day."""
+    settings = prepare()
+    with session_scope() as session:
+        now = datetime.now(UTC)
+        token = accounts.make_entry_link(session, accounts.the_admin(session, now=now), now=now)
+    console.print(f"http://{settings.host}:{settings.port}/enter/{token}", soft_wrap=True, highlight=False)
+
+
+def main() -> int:
+    """Run a command. Exit codes: 0 done, 1 an error that was explained, 2 wrong usage."""
+    try:
+        cli()
+    except (ArenaError, SetupError) as error:
+        typer.echo(f"arena: {error}", err=True)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

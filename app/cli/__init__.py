@@ -1,0 +1,1 @@
+"""The ``arena`` command, one module per group of commands."""

@@ -1,0 +1,178 @@
+"""``arena launch | batches | status | report``: from checkpoints to an answer."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from app.cli.follow import follow
+from app.cli.library import DetachFlag, NameOption
+from app.cli.output import JsonFlag, console, print_json, print_rows
+from app.cli.prepare import prepare
+from app.config import get_settings
+from app.db import session_scope
+from app.domain.terms import Design, Queue
+from app.models import EvalBatch
+from app.queries.batches import BatchRow, batch_rows
+from app.queries.jobs import unfinished_jobs, worker_alive
+from app.queries.lookup import find_batch
+from app.queries.report import report as report_of
+from app.services import eval_batches
+from app.services.eval_batches import BASE_WORD, LaunchPlan, Sampling
+
+batches = typer.Typer(help="Eval batches: the frozen plans of comparisons.", no_args_is_help=True)
+
+
+def launch(
+    suite: Annotated[str, typer.Option(help="Name of a suite, or name@version.")],
+    challenger: Annotated[list[str], typer.Option(help="A checkpoint; may be given several times.")],
+    baseline: Annotated[str, typer.Option(help="A checkpoint, or the word base.")] = BASE_WORD,
+    replicates: Annotated[int, typer.Option(help="Responses per prompt and checkpoint.")] = 1,
+    votes: Annotated[int, typer.Option(help="Votes wanted per pair.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of all sampling.")] = 1,
+    temperature: Annotated[float, typer.Option()] = Sampling.temperature,
+    top_p: Annotated[float, typer.Option()] = Sampling.top_p,
+    max_new_tokens: Annotated[int, typer.Option(help="Longest response, in tokens.")] = Sampling.max_new_tokens,
+    round_robin: Annotated[bool, typer.Option("--round-robin", help="Challengers also meet each other.")] = False,
+    allow_repeats: Annotated[bool, typer.Option("--allow-repeats", help="One person may vote on all pairs.")] = False,
+    name: NameOption = "",
+    detach: DetachFlag = False,
+) -> None:
+    """Launch an eval batch and write its responses; voting opens pair by pair."""
+    prepare()
+    plan = LaunchPlan(
+        suite=suite,
+        challengers=tuple(challenger),
+        baseline=baseline,
+        name=name,
+        design=Design.ROUND_ROBIN if round_robin else Design.STAR,
+        sampling=Sampling(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens),
+        replicates=replicates,
+        votes_per_pair=votes,
+        seed=seed,
+        allow_repeats=allow_repeats,
+    )
+    with session_scope() as session:
+        batch = eval_batches.launch(session, plan, now=datetime.now(UTC))
+    console.print(f"Eval batch {batch.name}: {batch.planned_pairs} pairs planned.", highlight=False)
+    if not detach:
+        follow(batch.job_id)
+        console.print(f"Vote at http://{get_settings().host}:{get_settings().port}/vote/{batch.id}", soft_wrap=True)
+
+
+def _shown(row: BatchRow) -> dict[str, object]:
+    return {
+        "name": row.name,
+        "id": str(row.id),
+        "suite": row.suite,
+        "baseline": row.baseline,
+        "challengers": list(row.challengers),
+        "state": row.state.value,
+        "job": row.job.state.value if row.job else None,
+        "pairs": row.pairs,
+        "planned_pairs": row.planned_pairs,
+        "settled": row.settled,
+        "votes": row.votes,
+        "votes_wanted": row.votes_wanted,
+    }
+
+
+def _for_terminal(row: BatchRow) -> dict[str, object]:
+    return {
+        "name": row.name,
+        "suite": row.suite,
+        "challengers": ", ".join(row.challengers),
+        "state": "generating" if row.generating else row.state.value,
+        "pairs": f"{row.pairs}/{row.planned_pairs}",
+        "votes": f"{row.votes}/{row.votes_wanted}",
+    }
+
+
+@batches.command("list")
+def batches_list(as_json: JsonFlag = False) -> None:
+    """List eval batches."""
+    prepare()
+    with session_scope(write=False) as session:
+        rows = batch_rows(session)
+    print_rows(
+        [_shown(row) if as_json else _for_terminal(row) for row in rows],
+        as_json=as_json,
+        empty="No eval batch yet. Launch one: ./arena launch --suite brie-in-domain --challenger NAME",
+    )
+
+
+@batches.command("close")
+def batches_close(batch: str) -> None:
+    """End voting on an eval batch for good."""
+    prepare()
+    with session_scope() as session:
+        found = find_batch(session, batch)
+        eval_batches.close(session, found, now=datetime.now(UTC))
+    console.print(f"{found.name} is closed. See ./arena report “{found.name}”.", highlight=False)
+
+
+def status(batch: Annotated[str, typer.Argument(help="One eval batch only.")] = "", as_json: JsonFlag = False) -> None:
+    """Show what runs, what waits and whether a worker is there."""
+    settings = prepare()
+    with session_scope(write=False) as session:
+        only = (EvalBatch.id == find_batch(session, batch).id,) if batch else ()
+        rows = batch_rows(session, *only)
+        jobs = unfinished_jobs(session)
+        alive = worker_alive(session, queue=Queue.GPU, now=datetime.now(UTC), stale_seconds=settings.stale_seconds)
+    if as_json:
+        print_json(
+            {
+                "worker": alive,
+                "jobs": [
+                    {
+                        "title": job.title,
+                        "state": job.state.value,
+                        "done": job.done,
+                        "total": job.total,
+                        "message": job.message,
+                        "eta_seconds": job.eta_seconds,
+                    }
+                    for job in jobs
+                ],
+                "batches": [_shown(row) for row in rows],
+            }
+        )
+        return
+    console.print(f"Worker: {'running' if alive else 'none; start one with ./arena worker or ./arena up'}")
+    for job in jobs:
+        console.print(f"{job.state.value}: {job.title} ({job.done}/{job.total}) {job.message}", highlight=False)
+    print_rows([_for_terminal(row) for row in rows], as_json=False, empty="No eval batch yet.")
+
+
+def report(batch: str, as_json: JsonFlag = False) -> None:
+    """Print what the votes say, with intervals."""
+    prepare()
+    with session_scope(write=False) as session:
+        found = report_of(session, find_batch(session, batch).id)
+    if as_json:
+        print_json(found)
+        return
+    for matchup in found["matchups"]:
+        console.print(matchup["sentence"], highlight=False, soft_wrap=True)
+        cells = {"all prompts": matchup["raters"]["all"], **matchup["raters"]["domains"]}
+        cells |= matchup["raters"]["categories"]
+        print_rows([_line(label, cell) for label, cell in cells.items()], as_json=False, empty="No votes yet.")
+    if not found["matchups"]:
+        console.print("No pairs yet. Responses are written first; voting opens pair by pair.")
+
+
+def _line(label: str, cell: dict[str, object]) -> dict[str, object]:
+    def span(value: object) -> str:
+        return f"{value[0]:.1%} to {value[1]:.1%}" if isinstance(value, list) else "too early"
+
+    rate = cell["win_rate"]
+    return {
+        "prompts like": label,
+        "n": cell["n"],
+        "wins": cell["wins"],
+        "losses": cell["losses"],
+        "ties": cell["ties"],
+        "win rate": f"{rate:.1%}" if isinstance(rate, float) else "",
+        "live": span(cell["live"]),
+        "fixed": span(cell["fixed"]),
+    }

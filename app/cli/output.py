@@ -1,0 +1,40 @@
+"""How commands print: tables on a terminal, JSON on request, one sentence for every error."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+# Piped output has no width to fit: a name folded over two lines could not be searched for.
+console = Console() if sys.stdout.isatty() else Console(width=240)
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def print_json(value: object) -> None:
+    """JSON on standard output; times in ISO form, ids as text."""
+
+    def plain(item: object) -> object:
+        return item.isoformat() if isinstance(item, datetime) else str(item)
+
+    sys.stdout.write(json.dumps(value, default=plain, ensure_ascii=False, indent=2) + "\n")
+
+
+def print_rows(rows: Iterable[Mapping[str, Any]], *, as_json: bool, empty: str) -> None:
+    """Rows as a table (columns from the first row) or as a JSON list; ``empty`` says what to do when none."""
+    listed = list(rows)
+    if as_json:
+        print_json(listed)
+    elif not listed:
+        console.print(empty)
+    else:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in listed[0]:
+            table.add_column(column.replace("_", " "), overflow="fold")
+        for row in listed:
+            table.add_row(*("" if value is None else str(value) for value in row.values()))
+        console.print(table)

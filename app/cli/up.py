@@ -1,0 +1,144 @@
+"""``arena up``: the web page at once, the training extra behind it, then the workers; Ctrl-C stops everything."""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import httpx
+
+from app.cli.output import console
+from app.cli.prepare import prepare
+from app.config import ROOT, Settings
+from app.db import session_scope
+from app.domain.errors import BadInputError, UnavailableError
+from app.services import accounts
+from app.setup.background import install_train
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 30.0
+_RESTART_SECONDS = 5.0
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Refuse a port that somebody listens on.
+
+    Raises:
+        BadInputError: it is in use or not allowed; says how to choose another.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise BadInputError(
+                f"The arena cannot listen on {host}:{port} ({error.strerror}). Choose another with --port."
+            ) from error
+
+
+@dataclass
+class _Children:
+    """The processes of a running arena. Workers that die come back; the page does not."""
+
+    settings: Settings
+    host: str
+    port: int
+    torch: str
+    stopping: threading.Event = field(default_factory=threading.Event)
+    web: "subprocess.Popen[bytes] | None" = None
+    worker: "subprocess.Popen[bytes] | None" = None
+
+    def start_web(self) -> None:
+        """Start the page and wait until it answers."""
+        self.web = _start(
+            "uvicorn", "app.main:create_app", "--factory", "--host", self.host, "--port", str(self.port),
+            "--log-level", "warning", "--no-access-log",
+            "--timeout-graceful-shutdown", "2",  # an open event stream would hold the exit otherwise
+        )  # fmt: skip
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and self.web.poll() is None and not self.stopping.is_set():
+            with contextlib.suppress(httpx.TransportError):
+                httpx.get(f"{self.address}/healthz", timeout=2, trust_env=False).raise_for_status()
+                return
+            time.sleep(0.05)
+        if not self.stopping.is_set():
+            raise UnavailableError("The web page did not start; the lines above say why.")
+
+    @property
+    def address(self) -> str:
+        """Where the page is, as seen from this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104 (compared, not bound)
+        return f"http://{host}:{self.port}"
+
+    def install_then_work(self) -> None:
+        """Install the training extra, then keep workers running."""
+        if install_train(self.settings.home, self.torch):
+            while not self.stopping.is_set():
+                self.worker = _start("app", "worker")
+                self.worker.wait()
+                self.stopping.wait(_RESTART_SECONDS)
+
+    def stop(self) -> None:
+        """End everything that was started here."""
+        self.stopping.set()
+        running = [child for child in (self.worker, self.web) if child is not None and child.poll() is None]
+        for child in running:
+            child.terminate()
+        deadline = time.monotonic() + _STOP_SECONDS
+        for child in running:
+            try:
+                child.wait(timeout=max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                child.kill()
+
+
+def _start(module: str, *arguments: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(  # noqa: S603 (our own modules, no shell)
+        [sys.executable, "-m", module, *arguments],
+        cwd=ROOT,
+        start_new_session=True,  # a Ctrl-C reaches us alone, and we stop the others in order
+    )
+
+
+def run(*, host: str, port: int, torch: str) -> int:
+    """Run the arena until Ctrl-C; returns the exit code."""
+    begun = time.monotonic()
+    require_free_port(host, port)
+    settings = prepare()
+    children = _Children(settings, host, port, torch)
+
+    def on_signal(_number: int, _frame: "FrameType | None") -> None:
+        children.stopping.set()
+
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
+    try:
+        children.start_web()
+        if children.stopping.is_set():
+            return 0
+        with session_scope() as session:
+            now = datetime.now(UTC)
+            token = accounts.make_entry_link(session, accounts.the_admin(session, now=now), now=now)
+        console.print(f"Brie Arena is up after {time.monotonic() - begun:.1f} s.", highlight=False)
+        console.print("Open it as admin (works once, within a day):", highlight=False)
+        console.print(f"  {children.address}/enter/{token}", soft_wrap=True, highlight=False)
+        console.print(f"Later: {children.address}   Stop with Ctrl-C.", highlight=False)
+        threading.Thread(target=children.install_then_work, daemon=True, name="install").start()
+        while not children.stopping.is_set():
+            if children.web is not None and children.web.poll() is not None:
+                raise UnavailableError("The web page stopped; the lines above say why. Nothing stored was lost.")
+            children.stopping.wait(0.5)
+    finally:
+        console.print("Stopping …", highlight=False)
+        children.stop()
+    return 0

@@ -1,0 +1,56 @@
+"""``arena worker``: the Celery processes that do background work."""
+
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from app.config import ROOT
+from app.domain.terms import Queue
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_CONCURRENCY = {Queue.GPU: 1, Queue.IO: 4}
+_STOP_SECONDS = 28.0
+"""A little less than `arena up` waits, a little more than a job gets to save what it has."""
+
+
+def run(queue: Queue | None) -> int:
+    """Run a worker for one queue, or one for each, until told to stop. Returns the exit code."""
+    stopping = threading.Event()
+
+    def on_signal(_number: int, _frame: "FrameType | None") -> None:
+        stopping.set()
+
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
+    processes = [_start(one) for one in ([queue] if queue else list(Queue))]
+    while not stopping.is_set() and all(process.poll() is None for process in processes):
+        stopping.wait(0.3)
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+    codes = []
+    for process in processes:
+        try:
+            codes.append(process.wait(timeout=_STOP_SECONDS))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            codes.append(process.wait())
+    return 0 if stopping.is_set() else max(abs(code) for code in codes)
+
+
+def _start(queue: Queue) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(  # noqa: S603 (our own module, no shell)
+        [
+            sys.executable, "-m", "celery", "--app", "worker.celery_app", "--quiet", "worker",
+            "--queues", queue.value, "--hostname", f"{queue.value}@%h",
+            # Threads only watch: the work itself runs in a process of its own, see worker/supervise.py.
+            "--pool", "threads", "--concurrency", str(_CONCURRENCY[queue]),
+            "--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING",
+        ],
+        cwd=ROOT,
+        start_new_session=True,
+    )  # fmt: skip

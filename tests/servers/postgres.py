@@ -1,0 +1,115 @@
+"""A throwaway Postgres server: fast because nothing survives it, and never run as root."""
+
+import os
+import pwd
+import secrets
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from tests.servers.once import Server
+
+_SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "shared_buffers": "64MB",
+    "max_connections": "200",
+    # Containers often have a tiny /dev/shm.
+    "dynamic_shared_memory_type": "mmap",
+    "max_parallel_workers": "0",
+    "unix_socket_directories": "",
+    "listen_addresses": "127.0.0.1",
+}
+
+
+def start(folder: Path, binaries: Path) -> Server:
+    """Create a cluster under ``folder`` and start it on a free port of the loopback address.
+
+    Postgres refuses to run as root, so root starts it as ``nobody``; its programs are copied next to the data
+    where that user could not reach them (a checkout under /root).
+
+    Raises:
+        RuntimeError: initdb or the server failed; the message carries the end of its output.
+    """
+    user = _unprivileged_user()
+    if user is not None and not _reachable_by_others(binaries):
+        shutil.copytree(binaries.parent, folder / "postgres-programs", symlinks=True)
+        binaries = folder / "postgres-programs/bin"
+    home = folder / "postgres"
+    home.mkdir(mode=0o700)
+    password = secrets.token_hex(12)
+    password_file = home / "password"
+    password_file.write_text(password, encoding="utf-8")
+    if user is not None:
+        for path in (home, password_file):
+            os.chown(path, user, -1)
+    data = home / "data"
+    initdb = [str(binaries / "initdb"), "--pgdata", str(data), "--username", "arena", "--auth", "password"]
+    initdb += ["--pwfile", str(password_file), "--encoding", "UTF8", "--locale", "C", "--no-sync"]
+    _run(initdb, user, home)
+    port = _free_port()
+    options = " ".join(f"-c {name}='{value}'" for name, value in {**_SETTINGS, "port": str(port)}.items())
+    control = [str(binaries / "pg_ctl"), "--pgdata", str(data), "--wait"]
+    _run([*control, "--silent", "--log", str(home / "log"), "--options", options, "start"], user, home)
+    url = f"postgresql+psycopg://arena:{password}@127.0.0.1:{port}/postgres"
+    return Server(url=url, stop=[*control, "--mode", "immediate", "stop"], user=user)
+
+
+def create_database(server_url: str, name: str, template: str = "template0") -> str:
+    """Create a database as a copy of ``template``. Returns its SQLAlchemy URL."""
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+        sql.Identifier(name), sql.Identifier(template)
+    )
+    _execute(server_url, statement)
+    return server_url.rpartition("/")[0] + f"/{name}"
+
+
+def drop_database(server_url: str, name: str) -> None:
+    """Drop a database together with whoever is still connected to it."""
+    _execute(server_url, sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _execute(server_url: str, statement: sql.Composed) -> None:
+    with psycopg.connect(server_url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(statement)
+
+
+def _unprivileged_user() -> int | None:
+    return pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
+
+
+def _reachable_by_others(path: Path) -> bool:
+    return all(folder.stat().st_mode & 0o001 for folder in (path, *path.resolve().parents))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _run(command: list[str], user: int | None, folder: Path) -> None:
+    """Run a program of Postgres. Its output goes to a file: a pipe would be inherited and kept open."""
+    output = folder / "output"
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+    with output.open("wb") as file:
+        done = subprocess.run(
+            command,
+            user=user,
+            extra_groups=None if user is None else [],
+            cwd=folder,
+            env=environment,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if done.returncode != 0:
+        log = folder / "log"
+        tail = (log if log.exists() else output).read_text(errors="replace")[-2000:]
+        raise RuntimeError(f"{Path(command[0]).name} failed with exit code {done.returncode}:\n{tail}")
