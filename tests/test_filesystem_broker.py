@@ -110,9 +110,7 @@ def test_threads_that_send_and_take_at_once_see_each_message_exactly_once(tmp_pa
         publish(tmp_path, [{"number": number} for number in range(start, start + each)])
 
     threads = [Thread(target=send, args=(sender * each,)) for sender in range(senders)]
-    consumers = [
-        Thread(target=take_until_end, args=(tmp_path, results, together.wait)) for _ in range(takers)
-    ]
+    consumers = [Thread(target=take_until_end, args=(tmp_path, results, together.wait)) for _ in range(takers)]
     for thread in (*threads, *consumers):
         thread.start()
     for thread in threads:
@@ -129,9 +127,7 @@ def test_processes_that_send_and_take_at_once_see_each_message_exactly_once(tmp_
     context = multiprocessing.get_context("spawn")
     results: ProcessQueue[list[int]] = context.Queue()
     together = context.Barrier(3)
-    takers = [
-        context.Process(target=take_until_end, args=(tmp_path, results, together.wait)) for _ in range(2)
-    ]
+    takers = [context.Process(target=take_until_end, args=(tmp_path, results, together.wait)) for _ in range(2)]
     for taker in takers:
         taker.start()
     together.wait(PATIENCE_SECONDS)
@@ -180,9 +176,7 @@ def test_an_unfinished_file_is_invisible(tmp_path: Path) -> None:
     assert files(tmp_path, "*.part") == [f"{name}.0123.part"]
 
 
-def test_nothing_appears_under_its_name_before_it_is_complete(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_appears_under_its_name_before_it_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[str]] = []
 
     def full_disk(_descriptor: int) -> None:

@@ -84,7 +84,7 @@ def weight_files(folder: Path) -> list[Path]:
     if index.is_file():
         try:
             names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise BaseModelError(f"{index} cannot be read; fetch the base model again") from error
         return [(folder / name).resolve() for name in sorted(names)]
     single = folder / "model.safetensors"
@@ -105,7 +105,7 @@ def hash_base(folder: Path) -> BaseHashes:
         return BaseHashes(weights, _hash_tokenizer(folder), _sha256(read_chat_template(folder) or ""))
     except TensorFileError as error:
         raise BaseModelError(f"the base model is broken: {error.message}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise BaseModelError(f"the base model in {folder} cannot be read: {error}") from error
 
 

@@ -42,7 +42,7 @@ class CheckpointFacts:
     epoch: float
     """Passes over the training file, fractions included."""
     train_loss: float
-    """Mean training loss in nats per token since the checkpoint before."""
+    """Training loss in nats per learned token, mean of the steps since the checkpoint before."""
     validation_loss: float | None
     """Exact validation loss in nats per token; None where it was not measured (a cancelled run)."""
     base: BaseHashes

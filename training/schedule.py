@@ -1,8 +1,46 @@
-"""Learning rate over the course of a run, by transformers' names."""
+"""The course of a run: how many steps, which rows at each, and with which learning rate."""
 
 import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from training.config import TrainSettings
+from training.data import Row, make_batches
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The micro-batches of one optimizer step. ``epoch`` counts from 0."""
+
+    epoch: int
+    batches: tuple[tuple[Row, ...], ...]
+    ends_epoch: bool
+    epoch_done: float
+    """Passes over the file after this step."""
+
+
+def step_count(settings: TrainSettings, row_count: int) -> int:
+    """Optimizer steps of a whole run over a file of ``row_count`` rows."""
+    if settings.max_steps > 0:
+        return settings.max_steps
+    batches = math.ceil(row_count / settings.per_device_train_batch_size)
+    return settings.num_train_epochs * math.ceil(batches / settings.gradient_accumulation_steps)
+
+
+def windows(rows: Sequence[Row], settings: TrainSettings, seed: int, total_steps: int) -> Iterator[Window]:
+    """As many windows as there are steps, epoch after epoch, each epoch in an order of its own."""
+    size = settings.gradient_accumulation_steps
+    made = epoch = 0
+    while made < total_steps:
+        batches = make_batches(rows, settings.per_device_train_batch_size, seed, epoch)
+        for start in range(0, len(batches), size):
+            if made == total_steps:
+                return
+            stop = min(start + size, len(batches))
+            chosen = tuple(tuple(batch) for batch in batches[start:stop])
+            yield Window(epoch, chosen, stop == len(batches), epoch + stop / len(batches))
+            made += 1
+        epoch += 1
 
 
 def learning_rate(settings: TrainSettings, step: int, total_steps: int) -> float:

@@ -9,7 +9,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from training import base, data, effect, lora, tensor_files
+from training import base, data, effect, lora, schedule, tensor_files
 from training.checkpoint import CheckpointFacts, folder_size, write_checkpoint
 from training.config import Recipe, load_recipe, recipe_to_dict
 from training.data import Encoded, Row
@@ -27,7 +27,7 @@ from training.events import CheckpointSaved, Evaluated, Event, Started, StepDone
 from training.loss import label_losses
 from training.memory import peak_bytes
 from training.perplexity import MeasuredLoss, measure_loss
-from training.schedule import learning_rate
+from training.schedule import Window
 
 NAMED_LINES = 10
 """Skipped lines named in a warning; the rest is counted."""
@@ -44,17 +44,6 @@ class TrainResult:
     tokens_per_second: float
     """Training tokens per second of training time (evaluation and saving not counted)."""
     memory_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """The micro-batches of one optimizer step. ``epoch`` counts from 0."""
-
-    epoch: int
-    batches: tuple[tuple[Row, ...], ...]
-    ends_epoch: bool
-    epoch_done: float
-    """Passes over the file after this step."""
 
 
 def train(  # noqa: C901, PLR0915 - one loop that reads from top to bottom
@@ -104,11 +93,10 @@ def train(  # noqa: C901, PLR0915 - one loop that reads from top to bottom
     tokenizer = base.load_tokenizer(base_folder)
     encoded = _encode(tokenizer, train_file, recipe, on_event)
     validation = _encode(tokenizer, validation_file, recipe, on_event)
-    windows_per_epoch = math.ceil(
-        math.ceil(len(encoded.rows) / settings.per_device_train_batch_size) / settings.gradient_accumulation_steps
-    )
+    files = {"train": train_file, "validation": validation_file}
+    file_hashes = {split: tensor_files.hash_file(file) for split, file in files.items()}
     by_steps = settings.max_steps > 0
-    total_steps = settings.max_steps if by_steps else settings.num_train_epochs * windows_per_epoch
+    total_steps = schedule.step_count(settings, len(encoded.rows))
 
     torch.manual_seed(recipe.seed)
     model, _ = base.load_base(base_folder, where, number_format)
@@ -161,10 +149,7 @@ def train(  # noqa: C901, PLR0915 - one loop that reads from top to bottom
             validation_loss=validation_loss,
             base=hashes,
             recipe=recipe_to_dict(recipe),
-            datasets={
-                "train": tensor_files.hash_file(train_file),
-                "validation": tensor_files.hash_file(validation_file),
-            },
+            datasets=file_hashes,
             effect=dataclasses.asdict(change),
         )
         folder = out / name
@@ -181,9 +166,9 @@ def train(  # noqa: C901, PLR0915 - one loop that reads from top to bottom
 
     try:
         measured_base = measured = evaluate()
-        for window in _windows(encoded, recipe, total_steps):
+        for window in schedule.windows(encoded.rows, settings, recipe.seed, total_steps):
             started = time.perf_counter()
-            rate = learning_rate(settings, step + 1, total_steps)
+            rate = schedule.learning_rate(settings, step + 1, total_steps)
             loss = _one_step(model, optimizer, parameters, window, recipe, where, rate, step + 1, should_stop)
             step, epoch = step + 1, window.epoch_done
             losses.append(loss)
@@ -250,23 +235,6 @@ def _one_step(
         group["lr"] = rate
     optimizer.step()
     return math.fsum(figures) / label_count
-
-
-def _windows(encoded: Encoded, recipe: Recipe, total_steps: int) -> Iterator[Window]:
-    """As many windows as there are steps, epoch after epoch, each in an order of its own."""
-    settings = recipe.train
-    size = settings.gradient_accumulation_steps
-    made = epoch = 0
-    while True:
-        batches = data.make_batches(encoded.rows, settings.per_device_train_batch_size, recipe.seed, epoch)
-        for start in range(0, len(batches), size):
-            if made == total_steps:
-                return
-            stop = min(start + size, len(batches))
-            chosen = tuple(tuple(batch) for batch in batches[start:stop])
-            yield Window(epoch, chosen, stop == len(batches), epoch + stop / len(batches))
-            made += 1
-        epoch += 1
 
 
 def _encode(tokenizer: Any, file: Path, recipe: Recipe, on_event: Callable[[Event], None]) -> Encoded:

@@ -2,10 +2,12 @@
 
 import threading
 import uuid
+import warnings
 from datetime import datetime, timedelta
 from typing import Any
 
 from celery import Celery
+from celery.platforms import SecurityWarning
 from celery.signals import setup_logging, worker_ready, worker_shutdown, worker_shutting_down
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
@@ -20,6 +22,9 @@ from app.models import Worker
 from worker.claim import utc_now
 from worker.supervise import supervise, worker_name
 from worker.sweep import sweep
+
+# Celery warns a root user because messages could carry pickles; ours are JSON and carry one id.
+warnings.filterwarnings("ignore", category=SecurityWarning)
 
 log = get_logger(__name__)
 settings = get_settings()

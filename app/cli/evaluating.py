@@ -11,6 +11,7 @@ from app.cli.output import JsonFlag, console, print_json, print_rows
 from app.cli.prepare import prepare
 from app.config import get_settings
 from app.db import session_scope
+from app.domain.sampling import Sampling
 from app.domain.terms import Design, Queue
 from app.models import EvalBatch
 from app.queries.batches import BatchRow, batch_rows
@@ -18,7 +19,7 @@ from app.queries.jobs import unfinished_jobs, worker_alive
 from app.queries.lookup import find_batch
 from app.queries.report import report as report_of
 from app.services import eval_batches
-from app.services.eval_batches import BASE_WORD, LaunchPlan, Sampling
+from app.services.eval_batches import BASE_WORD, LaunchPlan
 
 batches = typer.Typer(help="Eval batches: the frozen plans of comparisons.", no_args_is_help=True)
 

@@ -9,6 +9,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from app.domain.errors import NotFoundError
+from app.domain.sampling import Sampling
 from app.domain.terms import BallotState, BatchState, CheckpointKind, Design, PairKind, Reveal
 from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Response, Suite, Tally
 from app.queries.checkpoints import CheckpointRow, checkpoint_rows
@@ -83,6 +84,7 @@ class LaunchPage:
 
     suites: tuple[SuiteRow, ...]
     checkpoints: tuple[CheckpointRow, ...]
+    defaults: Sampling
 
 
 def batch_rows(session: Session, *conditions: Any) -> tuple[BatchRow, ...]:
@@ -212,4 +214,4 @@ def early_checkpoint_warnings(checkpoints: tuple[CheckpointRow, ...]) -> list[st
 
 def launch_page(session: Session) -> LaunchPage:
     """What the launch form offers."""
-    return LaunchPage(suites=suite_rows(session), checkpoints=checkpoint_rows(session))
+    return LaunchPage(suites=suite_rows(session), checkpoints=checkpoint_rows(session), defaults=Sampling())

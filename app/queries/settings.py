@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.config import Settings
 from app.models import Worker
+from app.setup.state import SetupPhase, SetupState
 
 _LOW_DISK = 2 * 1024**3
 
@@ -31,18 +32,16 @@ class SettingsPage:
     settings: tuple[tuple[str, str, str], ...]
 
 
-def settings_page(
-    session: Session, settings: Settings, *, now: datetime, setup_message: str, setup_ok: bool
-) -> SettingsPage:
+def settings_page(session: Session, settings: Settings, *, now: datetime, setup: SetupState) -> SettingsPage:
     """Health and settings."""
     return SettingsPage(
         health=(
             HealthRow("Database", ok=True, detail=session.get_bind().dialect.name, advice=""),
             HealthRow(
                 "Training extra",
-                setup_ok,
-                setup_message,
-                "" if setup_ok else "See var/setup.log, then start again.",
+                ok=setup.state is SetupPhase.READY,
+                detail=setup.message or plain_state(setup),
+                advice=f"See {setup.log}, then start again." if setup.state is SetupPhase.FAILED else "",
             ),
             *_workers(session, settings, now),
             _disk(settings),
@@ -56,6 +55,11 @@ def settings_page(
             for name, field in Settings.model_fields.items()
         ),
     )
+
+
+def plain_state(setup: SetupState) -> str:
+    """The state of the installation when it has no message of its own."""
+    return "installed" if setup.state is SetupPhase.READY else "not installed yet; ./arena up installs it"
 
 
 def _shown(name: str, value: object) -> str:

@@ -1,9 +1,7 @@
 """Eval batches: the frozen plan, the responses it needs, the pairs they form, and the end of voting."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -11,6 +9,7 @@ from sqlalchemy.orm import Session
 from app import jobs
 from app.domain.errors import BadInputError, ConflictError
 from app.domain.pairing import MAX_RESPONSES, matchups, planned_pairs
+from app.domain.sampling import Sampling, require_in_range
 from app.domain.terms import BallotState, BatchState, CheckpointKind, Design, JobKind, JobState, Reveal
 from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Job, Prompt, Suite
 from app.queries.lookup import base_of, find_checkpoint, find_suite
@@ -20,41 +19,8 @@ BASE_WORD = "base"
 """In a plan: the bare base of the challengers."""
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How responses are sampled; the defaults suit small chat models."""
-
-    temperature: float = 0.7
-    top_p: float = 0.9
-    top_k: int = 0
-    max_new_tokens: int = 320
-    repetition_penalty: float = 1.1
-
-    def __post_init__(self) -> None:
-        """Refuse what no sampler can do.
-
-        Raises:
-            BadInputError: names the setting and its range.
-        """
-        _require_in_range(vars(self), _SAMPLING_RANGES)
-
-
-_SAMPLING_RANGES = {
-    "temperature": (0, 5),
-    "top_p": (0.01, 1),
-    "top_k": (0, 100_000),
-    "max_new_tokens": (1, 8192),
-    "repetition_penalty": (0.5, 2),
-}
 _PLAN_RANGES = {"replicates": (1, 100), "votes_per_pair": (1, 100), "seed": (0, 2**63 - 1)}
 _LONGEST_NAME = 120
-
-
-def _require_in_range(values: Mapping[str, Any], ranges: Mapping[str, tuple[float, float]]) -> None:
-    for name, (low, high) in ranges.items():
-        if not low <= values[name] <= high:  # also refuses NaN
-            word = name.replace("_", " ")
-            raise BadInputError(f"Nothing was launched: {word} must lie between {low} and {high}, not {values[name]}.")
 
 
 @dataclass(frozen=True)
@@ -124,7 +90,7 @@ def launch(session: Session, plan: LaunchPlan, *, now: datetime) -> EvalBatch:
 
 
 def _check_numbers(plan: LaunchPlan) -> None:
-    _require_in_range(vars(plan), _PLAN_RANGES)
+    require_in_range(vars(plan), _PLAN_RANGES)
     if len(plan.name) > _LONGEST_NAME:
         raise BadInputError(f"Nothing was launched: the name may have {_LONGEST_NAME} characters at most.")
     if plan.sampling.temperature == 0 and plan.replicates > 1:

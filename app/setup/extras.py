@@ -83,7 +83,7 @@ def install_extra(
         SetupError: pip failed. What was installed before is untouched, and a second try repairs the rest.
     """
     env = env or current()
-    with _locked(env):
+    with _locked(env) as lock:
         swap = name == "train" and not _torch_fits(env, torch)
         if not swap and _read(_stamp(env, name)) == _stamp_text(name):
             return
@@ -92,9 +92,10 @@ def install_extra(
         if marker.exists():
             repair(env)
         marker.touch()
+        pip = _Pip(env, log, on_progress, lock)
         if swap:
-            _swap_torch(env, torch, log, on_progress)
-        _pip(env, requirements(name), log, on_progress)
+            _swap_torch(pip, torch)
+        pip.install(requirements(name))
         _stamp(env, name).write_text(_stamp_text(name), encoding="utf-8")
         marker.unlink()
 
@@ -117,14 +118,14 @@ def repair(env: Environment) -> list[str]:
     return [folder.name for folder in broken]
 
 
-def _swap_torch(env: Environment, torch: str, log: Path, on_progress: Callable[[str], None]) -> None:
+def _swap_torch(pip: "_Pip", torch: str) -> None:
     if sys.platform != "linux":
         raise SetupError(
             f"--torch {torch} is for Linux; on this system PyTorch comes in one build. Leave the option out."
         )
     index = os.environ.get("ARENA_TORCH_INDEX") or _TORCH_INDEX + _TORCH_FOLDERS[torch]
     pin = next(line for line in requirements("train") if line.startswith("torch=="))
-    _pip(env, ["--force-reinstall", "--no-deps", "--index-url", index, pin], log, on_progress)
+    pip.install(["--force-reinstall", "--no-deps", "--index-url", index, pin])
 
 
 def _torch_fits(env: Environment, torch: str) -> bool:
@@ -139,46 +140,59 @@ def _torch_fits(env: Environment, torch: str) -> bool:
     return found.version.endswith("+cpu") == (torch == "cpu")
 
 
-def _pip(env: Environment, arguments: list[str], log: Path, on_progress: Callable[[str], None]) -> None:
-    """Run `pip install` under our pins and follow its output.
+@dataclass(frozen=True)
+class _Pip:
+    """pip in one environment; everything it prints goes to the log.
 
-    Raises:
-        SetupError: with the last lines of its output.
+    It inherits the lock: should we be killed, the next installer waits until pip has ended too.
     """
-    command = [str(env.python), "-m", "pip", "install", "--no-input", "--progress-bar", "off"]
-    command += ["--disable-pip-version-check", "--no-warn-script-location"]
-    command += ["--constraint", str(ROOT / "constraints.txt"), *arguments]
-    # A user's own pip settings may send packages elsewhere; here they belong into this environment.
-    clean = {key: value for key, value in os.environ.items() if key not in {"PIP_USER", "PIP_TARGET", "PIP_PREFIX"}}
-    lines: list[str] = []
-    with (
-        log.open("a", encoding="utf-8") as file,
-        subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=clean,
-            text=True,
-            errors="replace",
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        ) as pip,
-    ):
-        try:
-            for line in pip.stdout or ():
-                file.write(line)
-                file.flush()
-                lines.append(line.rstrip())
-                if words := progress_words(line):
-                    on_progress(words)
-        except BaseException:
-            pip.terminate()
-            raise
-    if pip.returncode != 0:
-        tail = "\n".join(f"    {line}" for line in lines[-_LAST_LINES:])
-        raise SetupError(
-            f"pip could not install {' '.join(arguments)}. The last lines of {log}:\n{tail}\n"
-            "What was installed before is kept; check the network and your pip settings, then start again."
-        )
+
+    env: Environment
+    log: Path
+    on_progress: Callable[[str], None]
+    lock: int
+
+    def install(self, arguments: list[str]) -> None:
+        """Run `pip install` under our pins.
+
+        Raises:
+            SetupError: with the last lines of its output.
+        """
+        command = [str(self.env.python), "-m", "pip", "install", "--no-input", "--progress-bar", "off"]
+        command += ["--disable-pip-version-check", "--no-warn-script-location"]
+        command += ["--constraint", str(ROOT / "constraints.txt"), *arguments]
+        # A user's own pip settings may send packages elsewhere; here they belong into this environment.
+        elsewhere = {"PIP_USER", "PIP_TARGET", "PIP_PREFIX"}
+        lines: list[str] = []
+        with (
+            self.log.open("a", encoding="utf-8") as file,
+            subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env={key: value for key, value in os.environ.items() if key not in elsewhere},
+                text=True,
+                errors="replace",
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(self.lock,),
+            ) as pip,
+        ):
+            try:
+                for line in pip.stdout or ():
+                    file.write(line)
+                    file.flush()
+                    lines.append(line.rstrip())
+                    if words := progress_words(line):
+                        self.on_progress(words)
+            except BaseException:
+                pip.terminate()
+                raise
+        if pip.returncode != 0:
+            tail = "\n".join(f"    {line}" for line in lines[-_LAST_LINES:])
+            raise SetupError(
+                f"pip could not install {' '.join(arguments)}. The last lines of {self.log}:\n{tail}\n"
+                "What was installed before is kept; check the network and your pip settings, then start again."
+            )
 
 
 def progress_words(line: str) -> str | None:
@@ -193,11 +207,11 @@ def progress_words(line: str) -> str | None:
 
 
 @contextmanager
-def _locked(env: Environment) -> Iterator[None]:
-    """One installer at a time in an environment; the lock dies with its process."""
+def _locked(env: Environment) -> Iterator[int]:
+    """One installer at a time in an environment; the lock dies with its process. Gives the descriptor."""
     with (env.prefix / ".arena-lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield file.fileno()
 
 
 def _stamp(env: Environment, name: str) -> Path:

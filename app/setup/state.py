@@ -57,10 +57,10 @@ def read_state(home: Path) -> SetupState:
         return SetupState()
 
 
-def write_state(home: Path, state: SetupState, now: datetime | None = None) -> SetupState:
-    """Replace the file in one step, so that a reader sees the old state or the new one, never half of it.
+def write_state(home: Path, state: SetupState, now: datetime | None = None) -> None:
+    """Replace the file in one step: a reader sees the old state or the new one, never half of it.
 
-    Returns the state as written, with ``updated_at`` set to ``now``.
+    ``updated_at`` is set to ``now``, by default the present moment.
     """
     home.mkdir(parents=True, exist_ok=True)
     stamped = replace(state, updated_at=now or datetime.now(UTC))
@@ -68,7 +68,6 @@ def write_state(home: Path, state: SetupState, now: datetime | None = None) -> S
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump(asdict(stamped), file, default=datetime.isoformat)
     Path(temporary).replace(home / FILE_NAME)
-    return stamped
 
 
 def _time(text: str | None) -> datetime | None:

@@ -8,11 +8,12 @@ from starlette.responses import RedirectResponse, Response
 
 from app import jobs
 from app.domain.errors import NotFoundError
+from app.domain.sampling import Sampling
 from app.models import EvalBatch
 from app.queries.batches import batch_page, batches_page, launch_page
 from app.queries.plans import plan_view
 from app.services import eval_batches
-from app.services.eval_batches import LaunchPlan, Sampling
+from app.services.eval_batches import LaunchPlan
 from app.web.deps import AdminDep, NowDep, ReadDep, WriteDep
 from app.web.render import render
 

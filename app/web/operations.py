@@ -8,7 +8,6 @@ from starlette.responses import RedirectResponse, Response
 from app import jobs
 from app.queries.jobs import jobs_page
 from app.queries.settings import settings_page
-from app.setup.state import SetupPhase
 from app.web.deps import AdminDep, NowDep, ReadDep, SettingsDep, WriteDep
 from app.web.render import render, setup_state
 
@@ -46,12 +45,5 @@ def retry(_: AdminDep, session: WriteDep, now: NowDep, job_id: uuid.UUID) -> Res
 @router.get("/settings")
 def settings(request: Request, _: AdminDep, session: ReadDep, settings: SettingsDep, now: NowDep) -> Response:
     """Health and the settings in force."""
-    setup = setup_state(request)
-    page = settings_page(
-        session,
-        settings,
-        now=now,
-        setup_message=setup.message or str(setup.state),
-        setup_ok=setup.state is SetupPhase.READY,
-    )
+    page = settings_page(session, settings, now=now, setup=setup_state(request))
     return render(request, "settings/page.html", page=page)

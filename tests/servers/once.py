@@ -59,11 +59,7 @@ def stop_abandoned() -> None:
     """Stop what killed runs left behind: their folders name a process that no longer exists."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         pid_file = folder / "pid"
-        if (
-            folder.stat().st_uid == os.getuid()
-            and pid_file.exists()
-            and not _alive(int(pid_file.read_text()))
-        ):
+        if folder.stat().st_uid == os.getuid() and pid_file.exists() and not _alive(int(pid_file.read_text())):
             stop_all(folder)
 
 

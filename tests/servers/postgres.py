@@ -39,8 +39,7 @@ def start(folder: Path, binaries: Path) -> Server:
     """
     user = _unprivileged_user()
     if user is not None and not _reachable_by_others(binaries):
-        shutil.copytree(binaries.parent, folder / "postgres-programs", symlinks=True)
-        binaries = folder / "postgres-programs/bin"
+        binaries = _copy(binaries, folder / "programs")
     home = folder / "postgres"
     home.mkdir(mode=0o700)
     password = secrets.token_hex(12)
@@ -63,9 +62,7 @@ def start(folder: Path, binaries: Path) -> Server:
 
 def create_database(server_url: str, name: str, template: str = "template0") -> str:
     """Create a database as a copy of ``template``. Returns its SQLAlchemy URL."""
-    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-        sql.Identifier(name), sql.Identifier(template)
-    )
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
     _execute(server_url, statement)
     return server_url.rpartition("/")[0] + f"/{name}"
 
@@ -86,6 +83,17 @@ def _unprivileged_user() -> int | None:
 
 def _reachable_by_others(path: Path) -> bool:
     return all(folder.stat().st_mode & 0o001 for folder in (path, *path.resolve().parents))
+
+
+def _copy(binaries: Path, target: Path) -> Path:
+    """Copy the packaged programs, keeping the place of their libraries relative to them. Returns the new folder."""
+    package = binaries.parent.parent
+    libraries = package.with_name(f"{package.name}.libs")
+    copied = target / package.name / binaries.parent.name
+    shutil.copytree(binaries.parent, copied, symlinks=True)
+    if libraries.exists():
+        shutil.copytree(libraries, target / libraries.name, symlinks=True)
+    return copied / binaries.name
 
 
 def _free_port() -> int:

@@ -1,0 +1,158 @@
+"""Responses depend on their request alone, and end where the model ends them."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from training.base import load_base
+from training.errors import AdapterError, Cancelled, PromptError
+from training.generate import Generated, LocalEngine, Request
+from training.sampling import Sampling
+
+SAMPLINGS = {
+    "warm": Sampling(temperature=0.9, top_p=0.95, max_new_tokens=40),
+    "top-k": Sampling(temperature=1.0, top_k=20, max_new_tokens=40),
+    "greedy": Sampling(temperature=0, max_new_tokens=12),
+    "penalty": Sampling(temperature=0.7, repetition_penalty=1.3, max_new_tokens=40),
+}
+
+
+def ask(text: str) -> tuple[dict[str, str], ...]:
+    return ({"role": "user", "content": text},)
+
+
+REQUESTS = [
+    Request(f"{adapter}-{place}", adapter, ask("what is cheese? " * (1 + place * 5 % 7)), seed=place)
+    for place in range(4)
+    for adapter in (None, "wide", "narrow")
+]
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_base: Path, adapters: dict[str, Path]) -> LocalEngine:
+    return LocalEngine(tiny_base, adapters, device="cpu", dtype="float32")
+
+
+def by_key(responses: list[Generated]) -> dict[str, Generated]:
+    return {response.key: response for response in responses}
+
+
+def run(engine: LocalEngine, requests: list[Request], sampling: Sampling, size: int) -> dict[str, Generated]:
+    return by_key(list(engine.generate(requests, sampling, batch_size=size)))
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS.values(), ids=SAMPLINGS.keys())
+def test_a_response_is_the_same_alone_batched_permuted_and_split(engine: LocalEngine, sampling: Sampling) -> None:
+    together = run(engine, REQUESTS, sampling, 12)
+    assert set(together) == {request.key for request in REQUESTS}
+    alone: dict[str, Generated] = {}
+    for request in REQUESTS:
+        alone |= run(engine, [request], sampling, 1)
+    assert alone == together
+    assert run(engine, REQUESTS[::-1], sampling, 5) == together
+    assert run(engine, REQUESTS[:5], sampling, 4) | run(engine, REQUESTS[5:], sampling, 2) == together
+
+
+def test_responses_differ_between_seeds_and_adapters(engine: LocalEngine) -> None:
+    requests = [
+        Request(f"{name}-{seed}", name, ask("hello"), seed) for name in (None, "wide", "narrow") for seed in range(4)
+    ]
+    texts = {response.text for response in run(engine, requests, SAMPLINGS["warm"], 8).values()}
+    assert len(texts) >= 10
+
+
+@pytest.mark.parametrize("adapter", [None, "wide"])
+def test_greedy_is_what_the_model_itself_finds_most_likely(
+    engine: LocalEngine, tiny_base: Path, adapters: dict[str, Path], adapter: str | None
+) -> None:
+    """One full forward pass per token, no cache, no batch, peft for the adapter."""
+    from peft import PeftModel  # noqa: PLC0415
+
+    model, tokenizer = load_base(tiny_base, torch.device("cpu"), torch.float32)
+    if adapter:
+        model = PeftModel.from_pretrained(model, adapters[adapter]).eval()
+    prompt = tokenizer.apply_chat_template(ask("hello there"), add_generation_prompt=True)["input_ids"]
+    ids = list(prompt)
+    with torch.no_grad():
+        for _ in range(12):
+            ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+            if ids[-1] == tokenizer.eos_token_id:
+                break
+    expected = tokenizer.decode(ids[len(prompt) :], skip_special_tokens=True)
+    request = Request("one", adapter, ask("hello there"), seed=0)
+    assert run(engine, [request], SAMPLINGS["greedy"], 1)["one"].text == expected
+
+
+def test_a_response_stops_at_the_end_token_or_at_the_limit(engine: LocalEngine) -> None:
+    requests = [Request(str(seed), None, ask("hello"), seed) for seed in range(30)]
+    responses = run(engine, requests, Sampling(max_new_tokens=10), 8).values()
+    stopped = [response for response in responses if response.finish_reason == "stop"]
+    cut = [response for response in responses if response.finish_reason == "length"]
+    assert stopped
+    assert cut
+    assert len(stopped) + len(cut) == 30
+    assert all(response.token_count < 10 for response in stopped)
+    assert all(response.token_count == 10 for response in cut)
+    assert not any("<|" in response.text for response in responses)
+
+
+def test_the_context_cuts_a_response_and_refuses_a_prompt_by_key(engine: LocalEngine) -> None:
+    overhead = len(engine._encode(Request("k", None, ask(""), 0)))
+    nearly = [Request(str(seed), None, ask("x" * (4096 - overhead - 3)), seed) for seed in range(4)]
+    responses = run(engine, nearly, Sampling(max_new_tokens=50), 4).values()
+    assert max(response.token_count for response in responses) == 3
+    assert all((response.finish_reason == "length") == (response.token_count == 3) for response in responses)
+    too_long = Request("too-long", None, ask("x" * 4096), seed=1)
+    with pytest.raises(PromptError, match="request too-long: the prompt has"):
+        run(engine, [*nearly, too_long], SAMPLINGS["warm"], 4)
+
+
+def test_an_unknown_adapter_is_refused_before_anything_is_generated(engine: LocalEngine) -> None:
+    with pytest.raises(AdapterError, match="there is no adapter absent"):
+        run(engine, [REQUESTS[0], Request("k", "absent", ask("hello"), 0)], SAMPLINGS["warm"], 4)
+
+
+def test_cancel_keeps_what_was_yielded(engine: LocalEngine) -> None:
+    finished: list[Generated] = []
+    with pytest.raises(Cancelled):
+        finished.extend(
+            iter_into(finished, engine, lambda: len(finished) >= 3)  # the list grows while it is asked
+        )
+    assert len(finished) == 3
+
+
+def iter_into(finished: list[Generated], engine: LocalEngine, should_stop: Any) -> list[Generated]:
+    for response in engine.generate(REQUESTS, SAMPLINGS["warm"], batch_size=1, should_stop=should_stop):
+        finished.append(response)  # noqa: PERF402 - one by one, so that should_stop sees it
+    return []
+
+
+def test_nothing_asked_is_nothing_generated(engine: LocalEngine) -> None:
+    assert run(engine, [], SAMPLINGS["warm"], 4) == {}
+
+
+def test_the_engine_fingerprint_follows_base_and_adapters_not_folders(
+    engine: LocalEngine, tiny_base: Path, adapters: dict[str, Path], tmp_path: Path
+) -> None:
+    moved = {name: Path(shutil.copytree(folder, tmp_path / name)) for name, folder in adapters.items()}
+    options = {"device": "cpu", "dtype": "float32"}
+    assert LocalEngine(tiny_base, moved, **options).fingerprint == engine.fingerprint
+    assert LocalEngine(tiny_base, {}, **options).fingerprint != engine.fingerprint
+    assert LocalEngine(tiny_base, moved, device="cpu", dtype="bfloat16").fingerprint != engine.fingerprint
+
+
+@pytest.mark.real_model
+def test_the_real_model_answers_and_repeats_itself_in_any_batch(real_base: Path) -> None:
+    engine = LocalEngine(real_base, {}, dtype="float32")
+    questions = ("What is the capital of France?", "Name three colours.", "Why do cats purr?")
+    requests = [Request(str(seed), None, ask(question), seed) for seed, question in enumerate(questions)]
+    greedy = run(engine, requests[:1], Sampling(temperature=0, max_new_tokens=24), 1)["0"]
+    assert "Paris" in greedy.text
+    assert greedy.finish_reason == "stop"
+    warm = Sampling(temperature=0.8, top_p=0.95, max_new_tokens=32)
+    together = run(engine, requests, warm, 8)
+    for request in requests:
+        assert run(engine, [request], warm, 1)[request.key] == together[request.key]

@@ -1,0 +1,63 @@
+"""The masked stack computes, row by row, what peft computes for that row's adapter."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+
+from training.base import load_base
+from training.errors import AdapterError
+from training.lora import LoraPair, read_adapter
+from training.masked_lora import MaskedLora
+
+CPU = torch.device("cpu")
+
+
+def fresh(folder: Path) -> Any:
+    return load_base(folder, CPU, torch.float32)[0]
+
+
+def test_every_row_of_a_mixed_batch_gets_the_logits_of_its_own_adapter(
+    tiny_base: Path, adapters: dict[str, Path]
+) -> None:
+    ids = torch.randint(0, 250, (5, 20), generator=torch.Generator().manual_seed(0))
+    names = ["wide", None, "narrow", "wide", None]
+    model = fresh(tiny_base)
+    stack = MaskedLora(model, {name: read_adapter(path) for name, path in adapters.items()})
+    with torch.no_grad(), stack.rows(names):
+        mixed = model(input_ids=ids).logits
+    for row, name in enumerate(names):
+        alone = fresh(tiny_base)
+        if name:
+            alone = PeftModel.from_pretrained(alone, adapters[name]).eval()
+        with torch.no_grad():
+            expected = alone(input_ids=ids[row : row + 1]).logits[0]
+        torch.testing.assert_close(mixed[row], expected, atol=1e-4, rtol=0)
+    assert (mixed[0] - mixed[1]).abs().max() > 0.1
+
+
+def test_an_adapter_of_another_base_or_with_another_layer_is_refused(tiny_base: Path) -> None:
+    layer = "model.layers.0.self_attn.q_proj"
+    good = LoraPair(torch.zeros(2, 64), torch.zeros(64, 2), 1.0)
+    for layer_name, pair, reason in (
+        (layer, LoraPair(torch.zeros(2, 99), torch.zeros(64, 2), 1.0), "the shape of"),
+        ("model.layers.9.self_attn.q_proj", good, "there is no layer"),
+        ("model.norm", good, "not a linear layer"),
+    ):
+        with pytest.raises(AdapterError, match=reason):
+            MaskedLora(fresh(tiny_base), {"bad": {layer_name: pair}})
+
+
+def test_an_unknown_adapter_is_refused_by_name(tiny_base: Path) -> None:
+    stack = MaskedLora(fresh(tiny_base), {})
+    with pytest.raises(AdapterError, match="no adapter absent"):
+        stack.index("absent")
+
+
+def test_a_batch_whose_rows_were_not_set_is_an_error_not_a_guess(tiny_base: Path, adapters: dict[str, Path]) -> None:
+    model = fresh(tiny_base)
+    MaskedLora(model, {"wide": read_adapter(adapters["wide"])})
+    with pytest.raises(RuntimeError, match="must be set"):
+        model(input_ids=torch.zeros(1, 3, dtype=torch.long))

@@ -1,0 +1,58 @@
+"""How many steps a run has, which rows they see, and how fast they learn."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.config import TrainSettings
+from training.data import Row
+from training.schedule import learning_rate, step_count, windows
+
+
+def rates(kind: str, total: int, warmup: float = 0.0) -> list[float]:
+    settings = TrainSettings(learning_rate=1.0, lr_scheduler_type=kind, warmup_ratio=warmup)  # type: ignore[arg-type]
+    return [learning_rate(settings, step, total) for step in range(1, total + 1)]
+
+
+def test_known_values() -> None:
+    assert rates("constant", 3) == [1, 1, 1]
+    assert rates("linear", 4) == [1, 0.75, 0.5, 0.25]
+    assert rates("cosine", 2) == pytest.approx([1, 0.5])
+    assert rates("linear", 10, 0.2)[:4] == pytest.approx([1 / 3, 2 / 3, 1, 7 / 8])
+
+
+@given(kind=st.sampled_from(["linear", "cosine", "constant"]), total=st.integers(1, 200), warmup=st.floats(0, 0.9))
+def test_it_rises_then_falls_and_every_step_learns(kind: str, total: int, warmup: float) -> None:
+    values = rates(kind, total, warmup)
+    peak = values.index(max(values))
+    assert all(0 < value <= 1 for value in values)
+    assert values[: peak + 1] == sorted(values[: peak + 1])
+    assert values[peak:] == sorted(values[peak:], reverse=True)
+
+
+@given(
+    count=st.integers(1, 30),
+    size=st.integers(1, 5),
+    accumulation=st.integers(1, 4),
+    epochs=st.integers(1, 3),
+)
+def test_by_epochs_every_row_is_seen_once_in_each(count: int, size: int, accumulation: int, epochs: int) -> None:
+    settings = TrainSettings(
+        num_train_epochs=epochs, per_device_train_batch_size=size, gradient_accumulation_steps=accumulation
+    )
+    rows = [Row(line, (0, 0), (True, True)) for line in range(count)]
+    steps = step_count(settings, count)
+    made = list(windows(rows, settings, 3, steps))
+    assert len(made) == steps
+    for epoch in range(epochs):
+        seen = [row.line for window in made if window.epoch == epoch for batch in window.batches for row in batch]
+        assert sorted(seen) == list(range(count))
+    assert [window.epoch_done for window in made if window.ends_epoch] == list(range(1, epochs + 1))
+
+
+@given(count=st.integers(1, 9), steps=st.integers(1, 30))
+def test_by_steps_the_file_is_gone_round_as_often_as_needed(count: int, steps: int) -> None:
+    settings = TrainSettings(max_steps=steps, per_device_train_batch_size=2)
+    rows = [Row(line, (0, 0), (True, True)) for line in range(count)]
+    assert step_count(settings, count) == steps
+    assert len(list(windows(rows, settings, 0, steps))) == steps
