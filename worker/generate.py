@@ -17,7 +17,6 @@ from app.services import responses
 from app.services.responses import Planned
 from training.base import hash_base
 from training.checkpoint import verify_checkpoint
-from training.errors import Cancelled
 from training.generate import LocalEngine, Request
 from training.sampling import Sampling
 from worker.base_model import ready_folder
@@ -53,12 +52,14 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
     Raises:
         ConflictError: the base model's folder holds other weights than the ones registered.
         AdapterError: an adapter's folder holds other weights than the checkpoint that was launched.
+        Cancelled: somebody asked to stop; the responses written so far are kept.
     """
     work = _prepare(claim)
     if not work.missing:
         return
     engine = LocalEngine(work.base_folder, _verified_adapters(work), device=get_settings().device)
     writer = _Writer(claim, work, engine=engine.fingerprint)
+    writer.say("Writing the first responses")
     finished = engine.generate(
         [_request(planned, work) for planned in work.missing],
         Sampling(**work.sampling),
@@ -70,8 +71,6 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
             writer.add(item.key, item.text, item.token_count, FinishReason(item.finish_reason))
     finally:
         writer.flush()
-    if should_stop():
-        raise Cancelled("Generation stopped. The responses written so far are kept.")
 
 
 def _prepare(claim: Claim) -> _Work:
@@ -147,6 +146,11 @@ class _Writer:
         self._waiting.append(responses.Generated(self._by_key[key], text, token_count, finish_reason))
         if len(self._waiting) >= _STORE_ROWS or time.monotonic() - self._stored_at > _STORE_SECONDS:
             self.flush()
+
+    def say(self, message: str) -> None:
+        """Show what goes on while nothing is finished yet."""
+        with session_scope() as session:
+            self._claim.progress(session, done=self._done, total=self._total, message=message)
 
     def flush(self) -> None:
         """Store what is waiting."""

@@ -24,7 +24,10 @@ _FLUSH_SECONDS = 1.0
 
 
 def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
-    """Train the run of this job from its start. Metrics of an earlier attempt are replaced."""
+    """Train the run of this job from its start.
+
+    Metrics of an earlier attempt are replaced; its checkpoint folders stay, results may depend on them.
+    """
     with session_scope(write=False) as session:
         stored = session.get_one(Run, claim.subject_id)
         dataset = session.get_one(Dataset, stored.dataset_id)
@@ -37,7 +40,7 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
         base_folder,
         Path(dataset.path),
         Path(dataset.validation_path),
-        settings.artifacts / "runs" / stored.name,
+        settings.artifacts / "runs" / stored.name / f"attempt-{claim.attempt}",
         run_name=stored.name,
         device=settings.device,
         on_event=recorder,

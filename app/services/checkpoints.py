@@ -8,8 +8,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.domain.errors import ConflictError
 from app.domain.terms import CheckpointKind
-from app.models import BaseModel, Checkpoint, Run
+from app.models import BaseModel, BatchCheckpoint, Checkpoint, Run
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,17 @@ def register_base(session: Session, model: BaseModel, *, now: datetime) -> Check
 
 
 def register_adapter(session: Session, run: Run, saved: SavedAdapter, *, now: datetime) -> Checkpoint:
-    """A checkpoint that a run has just written; registering it twice changes nothing."""
+    """A checkpoint that a run has just written; registering it twice changes nothing.
+
+    Raises:
+        ConflictError: an earlier attempt of the run wrote another one at this step, and results depend on it.
+    """
     there = session.scalar(select(Checkpoint).where(Checkpoint.run_id == run.id, Checkpoint.step == saved.step))
+    if there is not None and there.fingerprint != saved.fingerprint and _is_used(session, there):
+        raise ConflictError(
+            f"{there.name} of an earlier attempt takes part in an eval batch and differs from what was trained now. "
+            "It was kept; train again under a new name."
+        )
     checkpoint = there or Checkpoint(
         kind=CheckpointKind.ADAPTER,
         base_model_id=run.base_model_id,
@@ -70,3 +80,8 @@ def register_adapter(session: Session, run: Run, saved: SavedAdapter, *, now: da
     session.add(checkpoint)
     session.flush()
     return checkpoint
+
+
+def _is_used(session: Session, checkpoint: Checkpoint) -> bool:
+    query = select(BatchCheckpoint.id).where(BatchCheckpoint.checkpoint_id == checkpoint.id).limit(1)
+    return session.scalar(query) is not None

@@ -1,5 +1,7 @@
 """The services behind the fixtures are real, separate for every test, and unprivileged."""
 
+import os
+
 import psycopg
 import pytest
 import redis
@@ -30,12 +32,13 @@ def test_every_test_meets_an_empty_redis(redis_url: str, test: str) -> None:
         client.set("left-behind", "1")
 
 
-def test_postgres_is_real_and_asks_for_its_password(postgres_server: str) -> None:
-    url = postgres_server.replace("+psycopg", "")
-    with psycopg.connect(url) as connection:
-        row = connection.execute("SELECT version()").fetchone()
-    assert row is not None
-    assert row[0].startswith("PostgreSQL ")
-    if connection.info.user == "arena":
-        with pytest.raises(psycopg.OperationalError, match="password"):
-            psycopg.connect(url.replace(f":{connection.info.password}@", ":wrong@"))
+def test_postgres_is_real(postgres_server: str) -> None:
+    with psycopg.connect(postgres_server.replace("+psycopg", "")) as connection:
+        assert connection.info.server_version >= 15_00_00
+
+
+@pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="about the server that the tests start themselves")
+def test_our_own_postgres_lets_nobody_in_without_its_password(postgres_server: str) -> None:
+    address = postgres_server.rpartition("@")[2]
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(f"postgresql://arena:wrong@{address}")
