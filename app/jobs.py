@@ -4,6 +4,7 @@ import uuid
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from celery import Celery
 from kombu.exceptions import OperationalError
@@ -11,7 +12,7 @@ from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
 from app.config import Settings, get_settings
-from app.domain.errors import ConflictError, NotFoundError
+from app.domain.errors import BadInputError, ConflictError, NotFoundError
 from app.domain.terms import JobKind, JobState, Queue
 from app.filesystem_broker import TRANSPORT, transport_options
 from app.log import get_logger
@@ -22,6 +23,11 @@ log = get_logger(__name__)
 TASK = "arena.work"
 QUEUE_OF = {JobKind.FETCH_BASE_MODEL: Queue.IO, JobKind.TRAIN: Queue.GPU, JobKind.GENERATE: Queue.GPU}
 _UNSENT = "arena_unsent_jobs"
+_AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+"""Once more at once, which heals a connection that has died since the last message. No waiting: the caller may
+be somebody's request, and the sweep sends again what did not go out."""
+_CONNECT_SECONDS = 2.0
+_REDIS_SCHEMES = ("redis", "rediss")
 
 
 def make_celery(settings: Settings) -> Celery:
@@ -38,7 +44,8 @@ def make_celery(settings: Settings) -> Celery:
         worker_prefetch_multiplier=1,
         broker_connection_retry_on_startup=True,
         broker_transport_options=transport_options(settings.broker_folder) if embedded else {},
-        task_publish_retry=False,  # a message that does not go out now is sent again by the sweep
+        task_publish_retry=True,
+        task_publish_retry_policy=_AT_ONCE,
         worker_hijack_root_logger=False,
         worker_enable_remote_control=False,
         worker_send_task_events=False,
@@ -46,9 +53,31 @@ def make_celery(settings: Settings) -> Celery:
     return celery
 
 
+def require_known_broker(settings: Settings) -> None:
+    """Refuse a broker address that no message could ever go to. A broker that is down is fine: jobs wait.
+
+    Raises:
+        BadInputError: it is neither empty nor a Redis address.
+    """
+    try:
+        address = urlsplit(settings.broker_url)
+        known = address.scheme in _REDIS_SCHEMES and bool(address.hostname) and address.port != 0
+    except ValueError:  # a port that is no number
+        known = False
+    if settings.broker_url and not known:
+        raise BadInputError(
+            "ARENA_BROKER_URL is not a usable broker address: give redis://HOST:PORT/NUMBER, or leave it empty for the "
+            "embedded broker."
+        )
+
+
 @lru_cache(maxsize=1)
 def _producer() -> Celery:
-    return make_celery(get_settings())
+    settings = get_settings()
+    celery = make_celery(settings)
+    if settings.broker_url:
+        celery.conf.broker_transport_options = {**_AT_ONCE, "socket_connect_timeout": _CONNECT_SECONDS}
+    return celery
 
 
 def send(job_id: uuid.UUID, queue: Queue) -> None:
@@ -67,11 +96,9 @@ def enqueue(
     An unfinished job of the same kind for the same subject is returned instead of a second one. With ``after``
     it waits until that job is done, and fails if that one does.
     """
-    unfinished = session.scalar(
-        select(Job).where(
-            Job.kind == kind, Job.subject_id == subject_id, Job.state.in_((JobState.QUEUED, JobState.RUNNING))
-        )
-    )
+    if after is not None:
+        session.refresh(after, with_for_update=True)  # it cannot end between this look and our commit
+    unfinished = _unfinished(session, kind, subject_id)
     if unfinished is not None:
         return unfinished
     job = Job(
@@ -89,7 +116,14 @@ def enqueue(
     session.add(Event(topic="jobs", subject_id=job.id, created_at=now))
     if after is None:
         resend(session, job, now=now)
+    elif after.state not in (JobState.QUEUED, JobState.RUNNING):
+        _end_wait(session, job, after, now=now)
     return job
+
+
+def _unfinished(session: Session, kind: JobKind, subject_id: uuid.UUID) -> Job | None:
+    states = (JobState.QUEUED, JobState.RUNNING)
+    return session.scalar(select(Job).where(Job.kind == kind, Job.subject_id == subject_id, Job.state.in_(states)))
 
 
 def resend(session: Session, job: Job, *, now: datetime) -> None:
@@ -103,13 +137,19 @@ def finish(session: Session, job: Job, state: JobState, *, now: datetime, error:
     job.state, job.error, job.finished_at, job.eta_seconds = state, error, now, None
     session.add(Event(topic="jobs", subject_id=job.id, created_at=now))
     for waiting in session.scalars(select(Job).where(Job.waits_for_id == job.id, Job.state == JobState.QUEUED)):
-        waiting.waits_for_id = None
-        if state is JobState.DONE:
-            waiting.message = ""
-            resend(session, waiting, now=now)
-        else:
-            reason = f"It needed “{job.title}”, which {'was cancelled' if state is JobState.CANCELLED else 'failed'}."
-            finish(session, waiting, JobState.FAILED, now=now, error=f"{reason} {error}".strip())
+        _end_wait(session, waiting, job, now=now)
+
+
+def _end_wait(session: Session, waiting: Job, ended: Job, *, now: datetime) -> None:
+    """Start the job that waited for one that has ended, or fail it with that one's reason."""
+    waiting.waits_for_id = None
+    if ended.state is JobState.DONE:
+        waiting.message = ""
+        resend(session, waiting, now=now)
+    else:
+        how = "was cancelled" if ended.state is JobState.CANCELLED else "failed"
+        reason = f"It needed “{ended.title}”, which {how}. {ended.error}".strip()
+        finish(session, waiting, JobState.FAILED, now=now, error=reason)
 
 
 def request_cancel(session: Session, job_id: uuid.UUID, *, now: datetime) -> Job:
@@ -137,13 +177,15 @@ def retry(session: Session, job_id: uuid.UUID, *, now: datetime) -> Job:
 
     Raises:
         NotFoundError: no job has this id.
-        ConflictError: it is queued, running or done.
+        ConflictError: it is queued, running or done, or a newer job does the same.
     """
     job = session.get(Job, job_id, with_for_update=True)
     if job is None:
         raise NotFoundError("There is no such job. The jobs page shows what exists.")
     if job.state not in (JobState.FAILED, JobState.CANCELLED):
         raise ConflictError(f"Only a failed or cancelled job can be tried again; this one is {job.state}.")
+    if _unfinished(session, job.kind, job.subject_id) is not None:
+        raise ConflictError("A newer job does the same already. Nothing was changed.")
     job.state = JobState.QUEUED
     job.error = ""
     job.cancel_requested_at = None

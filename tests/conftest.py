@@ -37,9 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
         once.stop_abandoned()
         os.environ[once.RUN_FOLDER] = str(once.make_run_folder())
     # Whoever forgets to pass a folder must not write into the checkout's var/.
-    os.environ["ARENA_HOME"] = (
-        f"{os.environ[once.RUN_FOLDER]}/home-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
-    )
+    os.environ["ARENA_HOME"] = f"{os.environ[once.RUN_FOLDER]}/home-{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -100,7 +98,10 @@ def postgres_server() -> str:
     program = find_postgres()
     if program is None:
         unavailable("No Postgres: set TEST_DATABASE_URL, or let ./arena test install one.")
-    return once.once("postgres", lambda folder: postgres.start(folder, program.path))
+    try:
+        return once.once("postgres", lambda folder: postgres.start(folder, program.path))
+    except RuntimeError as error:  # such as a user id without a name, which Postgres refuses
+        unavailable(f"Postgres does not start here; set TEST_DATABASE_URL. {error}")
 
 
 @pytest.fixture(scope="session")
@@ -126,9 +127,7 @@ def redis_url(worker_id: str) -> str:
         if program is None:
             unavailable("No Redis: set TEST_REDIS_URL, or let ./arena test install one.")
         server = once.once("redis", lambda folder: redis_server.start(folder, program.path))
-    number = (
-        1 + int(worker_id.removeprefix("gw") or 0) % (_REDIS_DATABASES - 1) if worker_id != "master" else 1
-    )
+    number = 1 + int(worker_id.removeprefix("gw") or 0) % (_REDIS_DATABASES - 1) if worker_id != "master" else 1
     url = f"{server.rstrip('/')}/{number}"
     with redis.Redis.from_url(url) as client:
         client.flushdb()

@@ -117,7 +117,9 @@ def saved_adapter(fingerprint: str, *, label: str = "epoch-2", step: int = 10, *
     return SavedAdapter(label=label, fingerprint=fingerprint, step=step, **values | changed)
 
 
-def make_adapter(session: Session, folder: Path, *, name: str = "brie-v1", base: str = "tiny", **changed: Any) -> Checkpoint:
+def make_adapter(
+    session: Session, folder: Path, *, name: str = "brie-v1", base: str = "tiny", **changed: Any
+) -> Checkpoint:
     """A finished run and its last checkpoint, called ``name/epoch-2``."""
     run = make_run(session, folder, name=name, base=base)
     return register_adapter(session, run, saved_adapter(sha256(name), **changed), now=NOW)

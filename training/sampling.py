@@ -17,8 +17,8 @@ MULTIPLIERS = (0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 """Constants of SplitMix64 (Steele, Lea, Flood 2014), whose finaliser mixes the counter."""
 SHIFTS = (30, 27, 31)
 WORD = (1 << 64) - 1
-NUCLEUS_GUESS = 256
-"""Candidates looked at before the whole vocabulary is sorted for top-p."""
+NUCLEUS_GUESSES = (256, 4096)
+"""Candidates looked at for top-p before the whole vocabulary is sorted, which takes ten times as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +95,11 @@ def _candidates(scores: torch.Tensor, sampling: Sampling) -> tuple[torch.Tensor,
         values, tokens = torch.topk(scores, kept)
         return _nucleus(values, torch.logsumexp(values, -1, keepdim=True), sampling.top_p), tokens
     total = torch.logsumexp(scores, -1, keepdim=True)
-    values, tokens = torch.topk(scores, min(NUCLEUS_GUESS, vocabulary))
-    if bool(((values - total).exp().sum(-1) < sampling.top_p).any()):
-        values, tokens = torch.sort(scores, descending=True, stable=True)
+    for guess in NUCLEUS_GUESSES:
+        values, tokens = torch.topk(scores, min(guess, vocabulary))
+        if bool(((values - total).exp().sum(-1) >= sampling.top_p).all()):
+            return _nucleus(values, total, sampling.top_p), tokens
+    values, tokens = torch.sort(scores, descending=True, stable=True)
     return _nucleus(values, total, sampling.top_p), tokens
 
 

@@ -1,4 +1,4 @@
-"""The process of one job: ``python -m worker.child JOB ATTEMPT``. The outermost step of all background work."""
+"""The process of one job: ``python -m worker.child JOB ATTEMPT WORKER``. The outermost step of all background work."""
 
 import os
 import signal
@@ -56,12 +56,12 @@ class StopSignal:
         return self.going_down.is_set() or self._cancelled
 
 
-def main(job_id: uuid.UUID, attempt: int) -> int:
-    """Do the work and record its end. Exit code 0: the end is recorded."""
+def main(job_id: uuid.UUID, attempt: int, worker: int) -> int:
+    """Do the work for the worker with this process id and record its end. Exit code 0: the end is recorded."""
     settings = get_settings()
     configure_logging(settings)
     structlog.contextvars.bind_contextvars(job_id=str(job_id))
-    _die_with(os.getppid())
+    _die_with(worker)
     with session_scope(write=False) as session:
         job = session.get_one(Job, job_id)
         claim = Claim(job.id, attempt, job.kind, job.subject_id)
@@ -103,4 +103,4 @@ def _die_with(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(uuid.UUID(sys.argv[1]), int(sys.argv[2])))
+    sys.exit(main(uuid.UUID(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))

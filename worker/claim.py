@@ -80,10 +80,16 @@ class Claim:
             job.done = job.total
         finish(session, job, state, now=utc_now(), error=error)
 
-    def give_back(self, *, reason: str) -> None:
-        """Put the job back in line, or fail it after its last attempt. Does nothing if somebody else has it."""
+    def give_back(self, *, reason: str, counts: bool = True) -> None:
+        """Put the job back in line, or fail it after its last attempt. Does nothing if somebody else has it.
+
+        An attempt that does not count (the worker was told to stop) is not held against the job.
+        """
         with suppress(LostJobError), session_scope() as session:
-            requeue(session, self.hold(session), reason=reason, now=utc_now())
+            job = self.hold(session)
+            if not counts:
+                job.max_attempts += 1
+            requeue(session, job, reason=reason, now=utc_now())
 
 
 def _announce(session: Session, job: Job, now: datetime) -> None:

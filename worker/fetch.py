@@ -42,6 +42,7 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
     except (ArenaError, TrainingError) as failure:
         if not isinstance(failure, Cancelled):
             with session_scope() as session:
+                claim.hold(session)
                 mark_failed(session.get_one(BaseModel, claim.subject_id), failure.message)
         raise
 

@@ -14,10 +14,14 @@ import uuid
 
 from app.config import ROOT, Settings
 from app.db import session_scope
+from app.domain.errors import UnavailableError
 from app.log import get_logger
 from worker.claim import Claim, LostJobError, claim, utc_now
 
 log = get_logger(__name__)
+
+CHILD = "worker.child"
+"""The module that does the work."""
 
 STOP_SECONDS = 20.0
 """How long a job may take to save what it has after it was told to stop."""
@@ -35,7 +39,7 @@ def supervise(job_id: uuid.UUID, settings: Settings, stopping: threading.Event) 
         return
     log.info("job_started", job_id=str(job_id), attempt=taken.attempt)
     process = subprocess.Popen(  # noqa: S603 (our own module, no shell)
-        [sys.executable, "-m", "worker.child", str(taken.job_id), str(taken.attempt)],
+        [sys.executable, "-m", CHILD, str(taken.job_id), str(taken.attempt), str(os.getpid())],
         cwd=ROOT,
         start_new_session=True,  # a Ctrl-C in the terminal reaches us alone; we tell the child ourselves
     )
@@ -44,7 +48,8 @@ def supervise(job_id: uuid.UUID, settings: Settings, stopping: threading.Event) 
     finally:
         _stop(process)
     reason = _ending(process.returncode, stopping)
-    taken.give_back(reason=reason)  # does nothing when the child has recorded its own end
+    # Does nothing when the child has recorded its own end.
+    taken.give_back(reason=reason, counts=not stopping.is_set())
     log.info("job_ended", job_id=str(job_id), exit_code=process.returncode)
 
 
@@ -58,6 +63,8 @@ def _watch(process: subprocess.Popen[bytes], taken: Claim, settings: Settings, s
                     taken.hold(session).heartbeat_at = utc_now()
             except LostJobError:
                 return
+            except UnavailableError as error:  # the database may come back before anybody misses us
+                log.warning("heartbeat_failed", reason=error.message)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -55,6 +55,7 @@ class _Recorder:
     def __init__(self, claim: Claim) -> None:
         self._claim = claim
         self._waiting: list[Metric] = []
+        self._early_warnings: list[str] | None = []
         self._step = 0
         self._total = 0
         self._eta: float | None = None
@@ -97,6 +98,8 @@ class _Recorder:
                     effect=asdict(event.effect),
                 )
                 self._store(lambda session, run: register_adapter(session, run, saved, now=utc_now()))
+            case events.Warned() if self._early_warnings is not None:
+                self._early_warnings.append(event.message)  # a run that begins drops the notes it had before
             case events.Warned():
                 self._store(lambda _session, run: runs.note(run, event.message))
 
@@ -113,6 +116,9 @@ class _Recorder:
             total_steps=event.total_steps,
             trainable_parameters=event.trainable_parameters,
         )
+        for warning in self._early_warnings or ():
+            runs.note(run, warning)
+        self._early_warnings = None
 
     def _store(self, change: Callable[[Session, Run], object]) -> None:
         with session_scope() as session:

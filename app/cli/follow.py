@@ -1,13 +1,11 @@
 """Following a job from the terminal: a bar that moves, and a worker of our own when none runs."""
 
 import contextlib
-import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -15,7 +13,7 @@ from app import jobs
 from app.cli.output import console
 from app.config import ROOT, get_settings
 from app.db import session_scope
-from app.domain.errors import ArenaError
+from app.domain.errors import ArenaError, UnavailableError
 from app.domain.terms import JobState, Queue
 from app.models import Job
 from app.queries.jobs import JobView, job_view, worker_alive
@@ -33,15 +31,17 @@ def follow(job_id: uuid.UUID | None) -> None:
 
     Raises:
         JobEndedError: it failed or was cancelled; says why.
+        UnavailableError: the worker that this command brought has ended.
     """
     if job_id is None:
         return
-    with _worker_for(Queue.GPU), _bar() as bar:
+    with contextlib.closing(_OwnWorker()) as own_worker, _bar() as bar:
         task = bar.add_task("waiting for a worker", total=None)
         interrupted = False
         job = _look(job_id)
         while job.unfinished:
             try:
+                own_worker.start_if_none_runs()
                 bar.update(task, description=job.message or str(job.state), completed=job.done, total=job.total or None)
                 time.sleep(_LOOK_SECONDS)
                 job = _look(job_id)
@@ -70,25 +70,46 @@ def _bar() -> Progress:
     )  # fmt: skip
 
 
-@contextlib.contextmanager
-def _worker_for(queue: Queue) -> Iterator[None]:
-    """Nothing when a worker runs; otherwise one for as long as we follow."""
+class _OwnWorker:
+    """A worker for as long as we follow. Where one runs already it is left to do the work."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start_if_none_runs(self) -> None:
+        """Look again whenever we look at the job: a worker may die, and a killed one seems alive for a while.
+
+        Both queues are looked after, since a training may wait for its base model.
+        """
+        if self._process is not None:
+            if self._process.poll() is not None:
+                raise UnavailableError(
+                    "The worker of this command has ended; the lines above say why. The job stays in line for the next "
+                    "one: ./arena worker."
+                )
+            return
+        missing = _queues_without_worker()
+        if missing:
+            ensure_training()
+            console.print("No worker runs, so this command brings its own.", highlight=False)
+            only = ["--queue", missing[0].value] if len(missing) == 1 else []
+            self._process = subprocess.Popen(  # noqa: S603 (our own module, no shell)
+                [sys.executable, "-m", "app", "worker", *only], cwd=ROOT, start_new_session=True
+            )
+
+    def close(self) -> None:
+        """Stop it; it gives back what it has in hand."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+
+
+def _queues_without_worker() -> list[Queue]:
+    now, stale_seconds = datetime.now(UTC), get_settings().stale_seconds
     with session_scope(write=False) as session:
-        now = datetime.now(UTC)
-        alive = worker_alive(session, queue=queue, now=now, stale_seconds=get_settings().stale_seconds)
-    if alive:
-        yield
-        return
-    ensure_training()
-    console.print("No worker runs, so this command brings its own.", highlight=False)
-    process = subprocess.Popen(  # noqa: S603 (our own module, no shell)
-        [sys.executable, "-m", "app", "worker", "--queue", queue.value], cwd=ROOT, start_new_session=True
-    )
-    try:
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=timedelta(minutes=1).total_seconds())
+        return [
+            queue for queue in Queue if not worker_alive(session, queue=queue, now=now, stale_seconds=stale_seconds)
+        ]
 
 
 def ensure_training() -> None:

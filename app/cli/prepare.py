@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from app.config import DATA, Settings, get_settings
 from app.db import migrate, session_scope
 from app.domain.errors import UnavailableError
+from app.jobs import require_known_broker
 from app.log import configure_logging
 from app.services.shipped import import_shipped
 
@@ -17,6 +18,7 @@ def prepare() -> Settings:
     """
     settings = get_settings()
     configure_logging(settings)
+    require_known_broker(settings)
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -19,7 +19,7 @@ from app.config import ROOT, Settings
 from app.db import session_scope
 from app.domain.errors import BadInputError, UnavailableError
 from app.services import accounts
-from app.setup.background import install_train
+from app.setup.extras import TORCH_CHOICES
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -56,17 +56,20 @@ class _Children:
     torch: str
     stopping: threading.Event = field(default_factory=threading.Event)
     web: "subprocess.Popen[bytes] | None" = None
-    worker: "subprocess.Popen[bytes] | None" = None
+    _running: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def start_web(self) -> None:
         """Start the page and wait until it answers."""
-        self.web = _start(
+        self.web = self._start(
             "uvicorn", "app.main:create_app", "--factory", "--host", self.host, "--port", str(self.port),
             "--log-level", "warning", "--no-access-log",
             "--timeout-graceful-shutdown", "2",  # an open event stream would hold the exit otherwise
         )  # fmt: skip
         deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline and self.web.poll() is None and not self.stopping.is_set():
+        while self.web is not None and self.web.poll() is None and time.monotonic() < deadline:
+            if self.stopping.is_set():
+                return
             with contextlib.suppress(httpx.TransportError):
                 httpx.get(f"{self.address}/healthz", timeout=2, trust_env=False).raise_for_status()
                 return
@@ -82,37 +85,47 @@ class _Children:
 
     def install_then_work(self) -> None:
         """Install the training extra, then keep workers running."""
-        if install_train(self.settings.home, self.torch):
-            while not self.stopping.is_set():
-                self.worker = _start("app", "worker")
-                self.worker.wait()
-                self.stopping.wait(_RESTART_SECONDS)
+        installer = self._start("app.setup", "train", "--torch", self.torch, "--home", str(self.settings.home))
+        if installer is None or installer.wait() != 0:
+            return  # the page says what went wrong
+        while (worker := self._start("app", "worker")) is not None:
+            worker.wait()
+            self.stopping.wait(_RESTART_SECONDS)
+
+    def _start(self, module: str, *arguments: str) -> "subprocess.Popen[bytes] | None":
+        """A process of ours, or ``None`` when everything is being stopped: none may start behind ``stop``."""
+        with self._lock:
+            if self.stopping.is_set():
+                return None
+            process = subprocess.Popen(  # noqa: S603 (our own modules, no shell)
+                [sys.executable, "-m", module, *arguments],
+                cwd=ROOT,
+                start_new_session=True,  # a Ctrl-C reaches us alone, and we stop the others in order
+            )
+            self._running.append(process)
+            return process
 
     def stop(self) -> None:
         """End everything that was started here."""
-        self.stopping.set()
-        running = [child for child in (self.worker, self.web) if child is not None and child.poll() is None]
-        for child in running:
-            child.terminate()
+        with self._lock:
+            self.stopping.set()
+        for process in self._running:
+            process.terminate()  # does nothing to one that has ended
         deadline = time.monotonic() + _STOP_SECONDS
-        for child in running:
+        for process in self._running:
             try:
-                child.wait(timeout=max(0.1, deadline - time.monotonic()))
+                process.wait(timeout=max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                child.kill()
-
-
-def _start(module: str, *arguments: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(  # noqa: S603 (our own modules, no shell)
-        [sys.executable, "-m", module, *arguments],
-        cwd=ROOT,
-        start_new_session=True,  # a Ctrl-C reaches us alone, and we stop the others in order
-    )
+                process.kill()
 
 
 def run(*, host: str, port: int, torch: str) -> int:
     """Run the arena until Ctrl-C; returns the exit code."""
     begun = time.monotonic()
+    if torch not in TORCH_CHOICES:
+        raise BadInputError(
+            f"There is no build of PyTorch called {torch!r}; choose one of: {', '.join(TORCH_CHOICES)}."
+        )
     require_free_port(host, port)
     settings = prepare()
     children = _Children(settings, host, port, torch)
@@ -120,8 +133,8 @@ def run(*, host: str, port: int, torch: str) -> int:
     def on_signal(_number: int, _frame: "FrameType | None") -> None:
         children.stopping.set()
 
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the last: the terminal was closed
+        signal.signal(number, on_signal)
     try:
         children.start_web()
         if children.stopping.is_set():
@@ -139,6 +152,7 @@ def run(*, host: str, port: int, torch: str) -> int:
                 raise UnavailableError("The web page stopped; the lines above say why. Nothing stored was lost.")
             children.stopping.wait(0.5)
     finally:
-        console.print("Stopping …", highlight=False)
+        with contextlib.suppress(OSError):  # a terminal that was closed takes no words
+            console.print("Stopping …", highlight=False)
         children.stop()
     return 0

@@ -24,8 +24,8 @@ def run(queue: Queue | None) -> int:
     def on_signal(_number: int, _frame: "FrameType | None") -> None:
         stopping.set()
 
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the last: the terminal was closed
+        signal.signal(number, on_signal)
     processes = [_start(one) for one in ([queue] if queue else list(Queue))]
     while not stopping.is_set() and all(process.poll() is None for process in processes):
         stopping.wait(0.3)

@@ -1,5 +1,7 @@
 """Finding one thing by what a person calls it; what is not there is answered with what is."""
 
+import re
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -11,6 +13,15 @@ BUILT_IN_NAMES = ("smollm2-135m", "smollm2-135m-q4")
 """The second is the same model from the fallback package: other weights, so a base model of its own."""
 _SHORTEST_FINGERPRINT = 12
 _SHORTEST_ID = 8
+_VERSION = re.compile("[0-9]{1,9}")
+
+
+def _name_and_version(wanted: str) -> tuple[str, int | None]:
+    """``name@2`` as name and version. What is no number becomes 0, a version that never exists."""
+    name, at, version = wanted.partition("@")
+    if not at:
+        return name, None
+    return name, int(version) if _VERSION.fullmatch(version) else 0
 
 
 def find_suite(session: Session, name: str) -> Suite:
@@ -19,9 +30,9 @@ def find_suite(session: Session, name: str) -> Suite:
     Raises:
         NotFoundError: there is none; lists what exists.
     """
-    plain, _, version = name.partition("@")
+    plain, version = _name_and_version(name)
     query = select(Suite).where(Suite.name == plain).order_by(Suite.version.desc()).limit(1)
-    suite = session.scalar(query.where(Suite.version == int(version)) if version.isdigit() else query)
+    suite = session.scalar(query.where(Suite.version == version) if version is not None else query)
     if suite is None:
         known = ", ".join(session.scalars(select(Suite.name).distinct().order_by(Suite.name))) or "none yet"
         raise NotFoundError(
@@ -36,9 +47,9 @@ def find_dataset(session: Session, name: str) -> Dataset:
     Raises:
         NotFoundError: there is none; lists what exists.
     """
-    plain, _, version = name.partition("@")
+    plain, version = _name_and_version(name)
     query = select(Dataset).where(Dataset.name == plain).order_by(Dataset.version.desc()).limit(1)
-    dataset = session.scalar(query.where(Dataset.version == int(version)) if version.isdigit() else query)
+    dataset = session.scalar(query.where(Dataset.version == version) if version is not None else query)
     if dataset is None:
         known = ", ".join(session.scalars(select(Dataset.name).distinct().order_by(Dataset.name))) or "none yet"
         raise NotFoundError(
@@ -91,7 +102,9 @@ def find_checkpoint(session: Session, wanted: str) -> Checkpoint:
     if by_name is not None:
         return by_name
     if len(wanted) >= _SHORTEST_FINGERPRINT:
-        by_print = session.scalars(select(Checkpoint).where(Checkpoint.fingerprint.startswith(wanted))).all()
+        by_print = session.scalars(
+            select(Checkpoint).where(Checkpoint.fingerprint.startswith(wanted, autoescape=True))
+        ).all()
         if len(by_print) == 1:
             return by_print[0]
     newest = select(Checkpoint.name).order_by(Checkpoint.created_at.desc()).limit(8)

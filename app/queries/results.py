@@ -99,7 +99,7 @@ def results_page(session: Session, batch_id: uuid.UUID) -> ResultsPage:
         found[pair.first_id, pair.second_id].append(
             _PairTally(pair.prompt_id, domain, category, _of_second(stored), _settled(pair))
         )
-    names = dict(session.execute(select(Checkpoint.id, Checkpoint.name)).tuples().all())
+    names = dict(session.execute(select(Checkpoint.id, Checkpoint.name)).all())
     position = {name: place for place, name in enumerate((rows[0].baseline, *rows[0].challengers))}
     matchups = [_matchup(names[first], names[second], second, pairs) for (first, second), pairs in found.items()]
     matchups.sort(key=lambda m: (position.get(m.first, 0), position.get(m.second, 0)))

@@ -1,5 +1,6 @@
 """Base models: asked for by an admin, brought here by a worker, known by their hashes."""
 
+import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -69,9 +70,10 @@ def fetch_base_model(session: Session, model: BaseModel, *, now: datetime) -> Jo
 def _source(wanted: str) -> tuple[BaseModelSource, str]:
     if wanted in BUILT_IN_NAMES:
         return BaseModelSource.BUILT_IN, ""
-    folder = Path(wanted).expanduser()
-    if folder.is_dir():
-        return BaseModelSource.LOCAL, str(folder.resolve())
+    # os.path answers no where Path raises: a name too long, no such user, a folder we may not look into.
+    folder = os.path.expanduser(wanted)  # noqa: PTH111
+    if os.path.isdir(folder):  # noqa: PTH112
+        return BaseModelSource.LOCAL, str(Path(folder).resolve())
     if wanted.count("/") == 1 and not wanted.startswith(("/", ".", "~")) and all(wanted.split("/")):
         return BaseModelSource.HUB, wanted
     raise BadInputError(

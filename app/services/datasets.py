@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.domain.errors import BadInputError, BadRowError, UnavailableError
+from app.domain.names import check_name
 from app.models import Dataset
 from app.services.files import conversation, read_bytes, rows, text_field
 
@@ -33,7 +34,7 @@ def import_dataset(
     The same content under the same name gives the dataset that is there already.
 
     Raises:
-        BadInputError: a file cannot be read or is empty.
+        BadInputError: a file cannot be read or is empty, or its name cannot be a dataset's.
         BadRowError: a row cannot be used; names file and line.
         UnavailableError: the artifact folder cannot be written.
     """
@@ -45,7 +46,7 @@ def import_dataset(
     else:
         content, validation = hold_out(content, path.name)
         count, validation_count = content.count(b"\n"), validation.count(b"\n")
-    name = name or path.stem.removesuffix(".train")
+    name = check_name(name or path.stem.removesuffix(".train"), "dataset")
     sha256 = hashlib.sha256(content).hexdigest()
     validation_sha256 = hashlib.sha256(validation).hexdigest()
     same = session.scalar(

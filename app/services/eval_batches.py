@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app import jobs
@@ -145,10 +145,12 @@ def close(session: Session, batch: EvalBatch, *, now: datetime) -> None:
         raise ConflictError(f"The eval batch {batch.name} is closed already.")
     batch.state = BatchState.CLOSED
     batch.closed_at = now
-    held = select(Ballot).where(Ballot.eval_batch_id == batch.id, Ballot.state == BallotState.OPEN)
-    for ballot in session.scalars(held):
-        ballot.state = BallotState.EXPIRED
-        ballot.closed_at = now
+    # One statement: a vote that is being stored at this moment is waited for, and not overwritten.
+    session.execute(
+        update(Ballot)
+        .where(Ballot.eval_batch_id == batch.id, Ballot.state == BallotState.OPEN)
+        .values(state=BallotState.EXPIRED, closed_at=now)
+    )
     job = session.get(Job, batch.job_id) if batch.job_id else None
     if job is not None and job.state in (JobState.QUEUED, JobState.RUNNING):
         jobs.request_cancel(session, job.id, now=now)

@@ -2,11 +2,15 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from app.domain.errors import BadInputError, BadRowError
+
+_NO_TEXT = re.compile("[\\x00\\ud800-\\udfff]")
+"""JSON can spell these, UTF-8 and Postgres cannot store them."""
 
 
 def read_bytes(path: Path) -> bytes:
@@ -39,20 +43,26 @@ def rows(content: bytes, source: str) -> Iterator[tuple[int, dict[str, Any]]]:
             raise BadRowError(source, number, "the line is not UTF-8 text") from error
         except json.JSONDecodeError as error:
             raise BadRowError(source, number, f"not valid JSON ({error.msg} at character {error.pos + 1})") from error
+        except (ValueError, RecursionError) as error:  # a number or a nesting that no honest file has
+            raise BadRowError(source, number, "not valid JSON (beyond what can be read)") from error
         if not isinstance(row, dict):
             raise BadRowError(source, number, "a JSON object { … } is needed")
         yield number, row
 
 
-def text_field(row: dict[str, Any], key: str, source: str, line: int) -> str:
-    """A field that must be a text with something in it.
+def text_field(row: dict[str, Any], key: str, source: str, line: int, *, longest: int | None = None) -> str:
+    """A field that must be a text with something in it, of at most ``longest`` characters.
 
     Raises:
-        BadRowError: it is missing, no text, or blank.
+        BadRowError: it is missing, no text, blank, too long, or holds what is no character.
     """
     value = row.get(key)
     if not isinstance(value, str) or not value.strip():
         raise BadRowError(source, line, f'"{key}" must be a text that is not empty')
+    if longest is not None and len(value) > longest:
+        raise BadRowError(source, line, f'"{key}" has {len(value)} characters; at most {longest} fit')
+    if _NO_TEXT.search(value):
+        raise BadRowError(source, line, f'"{key}" holds a null character or half of a surrogate pair')
     return value
 
 

@@ -98,28 +98,33 @@ def stored(session: Session, plan: Sequence[Planned]) -> dict[int, Response]:
 
 
 def store(session: Session, batch: EvalBatch, generated: Sequence[Generated], *, engine: str, now: datetime) -> None:
-    """Keep responses; one that is there already stays as it is."""
+    """Keep responses; one that is there already stays as it is.
+
+    Null characters, which a model can write and Postgres cannot store, become U+FFFD.
+    """
     if not generated:
         return
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     session.execute(
         insert(Response).on_conflict_do_nothing(index_elements=list(RESPONSE_KEY)),
-        [
-            {
-                "id": uuid.uuid4(),
-                "checkpoint_id": item.planned.checkpoint_id,
-                **item.planned.key,
-                "sampling": batch.sampling,
-                "text": item.text,
-                "text_sha256": hashlib.sha256(item.text.encode()).hexdigest(),
-                "token_count": item.token_count,
-                "finish_reason": item.finish_reason,
-                "engine": engine,
-                "created_at": now,
-            }
-            for item in generated
-        ],
+        [_row(batch, item, engine, now) for item in generated],
     )
+
+
+def _row(batch: EvalBatch, item: Generated, engine: str, now: datetime) -> dict[str, Any]:
+    text = item.text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return {
+        "id": uuid.uuid4(),
+        "checkpoint_id": item.planned.checkpoint_id,
+        **item.planned.key,
+        "sampling": batch.sampling,
+        "text": text,
+        "text_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "token_count": item.token_count,
+        "finish_reason": item.finish_reason,
+        "engine": engine,
+        "created_at": now,
+    }
 
 
 def form_pairs(session: Session, batch: EvalBatch, plan: Sequence[Planned], *, now: datetime) -> int:

@@ -10,9 +10,13 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.domain.errors import BadInputError, BadRowError
+from app.domain.names import check_name
 from app.domain.terms import Domain
 from app.models import Prompt, Suite
 from app.services.files import conversation, read_bytes, rows, sha256_of_json, text_field
+
+_HEADER = {"suite": None, "title": 200, "description": None}
+"""What the first line of a file may say, with the most characters; names have a rule of their own."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,12 @@ def import_suite(session: Session, path: Path, *, now: datetime, name: str = "")
     The format stands in ``data/suites/README.md``.
 
     Raises:
-        BadInputError: the file cannot be read or holds no prompt.
+        BadInputError: the file cannot be read or holds no prompt, or its name cannot be a suite's.
         BadRowError: a row cannot be used; names file and line.
     """
     content = read_bytes(path)
     header, prompts = parse_suite(content, path.name)
-    name = name or header.get("suite") or path.stem
+    name = check_name(name or header.get("suite") or path.stem, "suite")
     sha256 = hashlib.sha256(content).hexdigest()
     newest = session.scalar(select(Suite).where(Suite.name == name).order_by(Suite.version.desc()).limit(1))
     if newest is not None and newest.sha256 == sha256:
@@ -79,7 +83,7 @@ def parse_suite(content: bytes, source: str) -> tuple[dict[str, str], list[_Prom
     texts: dict[str, int] = {}
     for line, row in rows(content, source):
         if "suite" in row and not prompts and not header:
-            header = {k: text_field(row, k, source, line) for k in ("suite", "title", "description") if k in row}
+            header = {k: text_field(row, k, source, line, longest=n) for k, n in _HEADER.items() if k in row}
             continue
         prompt = _prompt(row, source, line)
         for what, value, seen in (
@@ -108,8 +112,8 @@ def _prompt(row: dict[str, Any], source: str, line: int) -> _PromptIn:
     if domain not in list(Domain):
         raise BadRowError(source, line, f'"domain" is {domain!r}; it must be {" or ".join(Domain)}')
     return _PromptIn(
-        key=text_field(row, "key", source, line),
-        category=text_field(row, "category", source, line),
+        key=text_field(row, "key", source, line, longest=120),
+        category=text_field(row, "category", source, line, longest=60),
         domain=Domain(domain),
         messages=messages,
     )

@@ -18,8 +18,8 @@ from app.models import Ballot, EvalBatch, Pair, Response, Tally, Verdict, Voter
 from app.services.events import announce
 
 _LIVE = (BallotState.OPEN, BallotState.VOTED)
-_UNSEEN_AGAIN = (BallotState.EXPIRED,)
-"""A ballot that lapsed may come back to the same voter, in the same order."""
+_MAY_COME_BACK = (BallotState.EXPIRED, BallotState.RETRACTED)
+"""A pair whose ballots all lapsed or were taken back may come back to the same voter, in the same order."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ def _held(session: Session, batch_id: uuid.UUID, voter_id: uuid.UUID) -> Ballot 
     return session.scalar(
         select(Ballot).where(
             Ballot.eval_batch_id == batch_id, Ballot.voter_id == voter_id, Ballot.state == BallotState.OPEN
-        )
-    )
+        ).with_for_update()  # another tab may be voting on it at this moment
+    )  # fmt: skip
 
 
 def _expire(session: Session, batch_id: uuid.UUID, now: datetime) -> None:
@@ -99,10 +99,8 @@ def _candidates(session: Session, batch: EvalBatch, voter: Voter) -> Sequence[Ro
         .group_by(Pair.prompt_id)
         .subquery()
     )
-    met = (
-        select(Ballot.pair_id)
-        .where(Ballot.eval_batch_id == batch.id, Ballot.voter_id == voter.id, Ballot.state.not_in(_UNSEEN_AGAIN))
-        .subquery()
+    met = select(Ballot.pair_id).where(
+        Ballot.eval_batch_id == batch.id, Ballot.voter_id == voter.id, Ballot.state.not_in(_MAY_COME_BACK)
     )
     query = (
         select(Pair.id, func.coalesce(by_prompt.c.n, 0).label("prompt_votes"))
@@ -113,17 +111,18 @@ def _candidates(session: Session, batch: EvalBatch, voter: Voter) -> Sequence[Ro
             Pair.kind == PairKind.MAIN,
             Pair.settled.is_(None),
             func.coalesce(live.c.n, 0) < batch.votes_per_pair,
-            Pair.id.not_in(select(met.c.pair_id)),
+            Pair.id.not_in(met),
         )
         .order_by(Pair.id)
     )
     found = session.execute(query.add_columns(Pair.prompt_id, Pair.replicate)).all()
     if batch.allow_repeats:
         return found
-    seen = set(
-        session.execute(select(Pair.prompt_id, Pair.replicate).join(met, met.c.pair_id == Pair.id).distinct()).tuples()
-    )
-    return [row for row in found if (row.prompt_id, row.replicate) not in seen]
+    # A pair that lapsed was read all the same: of its prompt and replicate this voter may only meet it again.
+    shown = select(Ballot.pair_id).where(Ballot.eval_batch_id == batch.id, Ballot.voter_id == voter.id)
+    places = session.execute(select(Pair.prompt_id, Pair.replicate, Pair.id).where(Pair.id.in_(shown)))
+    pair_at = {(prompt_id, replicate): pair_id for prompt_id, replicate, pair_id in places}
+    return [row for row in found if pair_at.get((row.prompt_id, row.replicate), row.id) == row.id]
 
 
 def _show(
@@ -161,7 +160,7 @@ def _drawn(session: Session, batch: EvalBatch, voter: Voter) -> dict[Order, int]
         .where(Ballot.eval_batch_id == batch.id, Ballot.voter_kind == voter.kind, Ballot.showing == 0)
         .group_by(Ballot.order)
     )
-    return dict(session.execute(query).tuples().all())
+    return dict(session.execute(query).all())
 
 
 def _issue(
@@ -204,7 +203,7 @@ def ballot_seal(session: Session, ballot: Ballot, secret: bytes) -> str:
             select(Response.id, Response.text).join(
                 Pair, (Pair.first_response_id == Response.id) | (Pair.second_response_id == Response.id)
             ).where(Pair.id == ballot.pair_id)
-        ).tuples().all()
+        ).all()
     )  # fmt: skip
     pair = session.get_one(Pair, ballot.pair_id)
     return blinding.seal(
@@ -243,6 +242,8 @@ def cast(
     if standing is not None:
         if standing.retracted_at is None and standing.choice is choice:
             return standing
+        if standing.retracted_at is not None:
+            raise ConflictError("You took this vote back. Nothing was stored; reload to see the pair again.")
         raise ConflictError("This pair has your vote already, and it stands as you first cast it. Go on to the next.")
     if ballot.state is BallotState.SKIPPED:
         raise ConflictError("You skipped this pair. Go on to the next.")

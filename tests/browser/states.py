@@ -8,6 +8,7 @@ from datetime import timedelta
 
 from app.domain.terms import JobKind, JobState, Outcome
 from app.models import Job, Run
+from app.services import accounts
 from app.setup.state import SetupPhase
 from tests.browser import texts
 from tests.browser.study import Study
@@ -45,7 +46,7 @@ def empty(study: Study) -> list[Page]:
 
 def first_start(study: Study) -> list[Page]:
     """Shipped material is there, training is being installed, the base model is on its way."""
-    study.setup(SetupPhase.INSTALLING, "Downloading torch, the largest part.")
+    study.setup(SetupPhase.INSTALLING, "PyTorch and the training packages are being installed.", "downloading torch")
     study.shipped_suite()
     study.shipped_suite("brie-in-domain")
     study.dataset()
@@ -131,7 +132,7 @@ def voting(study: Study) -> list[Page]:
     study.worker()
     kinds = [
         ("plain", "You look for your keys on a crowded desk, and for ten seconds you see everything except the desk. "
-         "What does this show about perception?", texts.LIST, texts.MIRACLE),
+         "What does this show about perception?", texts.LIST, texts.SEEING),
         ("code", "Write a Python function that takes a text and returns the three most frequent words with their "
          "counts. Ignore case and punctuation, and break ties alphabetically.", texts.CODE, texts.PLAIN),
         ("turns", [
@@ -149,7 +150,7 @@ def voting(study: Study) -> list[Page]:
     study.suite("five", [f"Prompt number {number}?" for number in range(5)])
     finished = study.batch("five")
     study.write(finished)
-    study.vote(finished, [SECOND] * 5)
+    study.vote(finished, [SECOND] * 5, voter=accounts.ADMIN)
     ahead = study.batch("five", seed=2)
     closed = study.batch("five", seed=3)
     study.write(closed)

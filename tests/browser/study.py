@@ -62,8 +62,9 @@ class Study:
     def now(self) -> datetime:
         return datetime.now(UTC)
 
-    def setup(self, phase: SetupPhase, message: str = "") -> None:
-        write_state(self.settings.home, SetupState(state=phase, message=message))
+    def setup(self, phase: SetupPhase, message: str = "", step: str = "") -> None:
+        log = str(self.settings.home / "setup.log")
+        write_state(self.settings.home, SetupState(state=phase, step=step, message=message, log=log))
 
     def entry_path(self) -> str:
         """The path of a fresh link that signs an admin in."""
@@ -242,6 +243,9 @@ class Study:
                 voting.cast(session, ballot.id, who, choice, rules=rules, now=self.now)
 
     def rater(self, session: Session, name: str) -> Voter:
+        """A person who votes; the admin's name gives the voter of whoever signs in."""
+        if name == accounts.ADMIN:
+            return accounts.voter_of(session, accounts.the_admin(session, now=self.now).id)
         there = session.scalar(select(Voter).where(Voter.name == name))
         if there is None:
             there = Voter(kind=VoterKind.RATER, name=name, created_at=self.now)

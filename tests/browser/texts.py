@@ -36,15 +36,15 @@ PLAIN = (
 HEBREW = "הגבינה מבשילה מן הקליפה פנימה, ואיש לא זירז אותה בלי לשלם על כך.\n\nזה דורש סבלנות."
 ARABIC = "ينضج الجبن من القشرة نحو الداخل، ولم يستعجله أحد قط دون أن يدفع ثمن ذلك.\n\nالأمر يحتاج إلى صبر."
 
-MIRACLE = """It shows that seeing is already a kind of looking *for*. A camera on your desk would record the mug,
+SEEING = """It shows that seeing is already a kind of looking *for*. A camera on your desk would record the mug, \
 the bills and the grain of the wood. You, for ten seconds, record their failure to be keys.
 
-Phenomenologists like this example because the missing thing does the work. The keys are nowhere in the picture, and
-still they decide what everything else in the picture is: an obstacle, a hiding place, a false alarm. When they turn
+Phenomenologists like this example because the missing thing does the work. The keys are nowhere in the picture, and \
+still they decide what everything else in the picture is: an obstacle, a hiding place, a false alarm. When they turn \
 up under the newspaper, the desk comes back all at once, and you notice that the mug is half full.
 
-So perception is less like a window than like a question that the world answers. Change the question and you will see
-another desk."""
+So perception is less like a window than like a question that the world answers. Change the question and you will \
+see another desk."""
 
 LIST = """This is a very interesting question about perception. Here are some things that it shows:
 
@@ -52,7 +52,7 @@ LIST = """This is a very interesting question about perception. Here are some th
 2. **Perception is active.** We do not just receive information, we look for it.
 3. **Expectation matters.** What we expect to see changes what we see.
 
-In conclusion, looking for your keys shows that perception is limited, active and shaped by what we expect. I hope
+In conclusion, looking for your keys shows that perception is limited, active and shaped by what we expect. I hope \
 this helps! Let me know if you have any other questions."""
 
 

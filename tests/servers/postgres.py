@@ -6,6 +6,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 
 import psycopg
@@ -40,8 +41,7 @@ def start(folder: Path, binaries: Path) -> Server:
     user = _unprivileged_user()
     if user is not None and not _reachable_by_others(binaries):
         binaries = _copy(binaries, folder / "programs")
-    home = folder / "postgres"
-    home.mkdir(mode=0o700)
+    home = Path(tempfile.mkdtemp(prefix="postgres-", dir=folder))
     password = secrets.token_hex(12)
     password_file = home / "password"
     password_file.write_text(password, encoding="utf-8")
@@ -90,9 +90,9 @@ def _copy(binaries: Path, target: Path) -> Path:
     package = binaries.parent.parent
     libraries = package.with_name(f"{package.name}.libs")
     copied = target / package.name / binaries.parent.name
-    shutil.copytree(binaries.parent, copied, symlinks=True)
+    shutil.copytree(binaries.parent, copied, symlinks=True, dirs_exist_ok=True)
     if libraries.exists():
-        shutil.copytree(libraries, target / libraries.name, symlinks=True)
+        shutil.copytree(libraries, target / libraries.name, symlinks=True, dirs_exist_ok=True)
     return copied / binaries.name
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -20,8 +21,7 @@ def start(folder: Path, program: Path) -> Server:
     Raises:
         RuntimeError: it ended or stayed silent; the message carries its log.
     """
-    home = folder / "redis"
-    home.mkdir()
+    home = Path(tempfile.mkdtemp(prefix="redis-", dir=folder))
     if not os.access(program, os.X_OK):
         program = Path(shutil.copy(program, home / "redis-server"))
         program.chmod(0o755)

@@ -46,7 +46,7 @@ def test_changed_content_is_the_next_version_and_the_old_one_stays(session: Sess
     second = import_suite(session, write_rows(tmp_path / "suite.jsonl", [prompt_row(1)]), now=NOW)
     assert (first.version, second.version) == (1, 2)
     counted = select(Prompt.suite_id, func.count(Prompt.id)).group_by(Prompt.suite_id)
-    assert dict(session.execute(counted).tuples().all()) == {first.id: 1, second.id: 1}
+    assert dict(session.execute(counted).all()) == {first.id: 1, second.id: 1}
 
 
 def test_a_row_may_be_a_conversation_that_ends_with_the_user() -> None:
@@ -85,8 +85,8 @@ BAD = {
         "the last turn",
     ),
     "a header in the middle": ({"suite": "late"}, 'either "prompt" or'),
-    "half a surrogate pair": (prompt_row(1, prompt="\ud800"), "cannot be stored"),
-    "a null character": (prompt_row(1, prompt="a\0b"), "cannot be stored"),
+    "half a surrogate pair": (prompt_row(1, prompt="\ud800"), "surrogate"),
+    "a null character": (prompt_row(1, prompt="a\0b"), "null character"),
 }
 
 
@@ -119,7 +119,6 @@ def test_a_header_alone_is_no_suite() -> None:
 TOO_LONG = {
     "key": [prompt_row(0, key="k" * 121)],
     "category": [prompt_row(0, category="c" * 61)],
-    "suite": [{"suite": "s" * 121}, prompt_row(0)],
     "title": [{"suite": "s", "title": "t" * 201}, prompt_row(0)],
 }
 
@@ -128,6 +127,13 @@ TOO_LONG = {
 def test_names_longer_than_their_column_are_refused_on_every_database(field: str) -> None:
     with pytest.raises(BadRowError, match=f'"{field}" .* characters'):
         parse_suite(rows_of(*TOO_LONG[field]), "file.jsonl")
+
+
+@pytest.mark.parametrize("name", ["s" * 101, "two words", "at@2", "../up"])
+def test_a_name_must_be_one_that_commands_can_say(session: Session, tmp_path: Path, name: str) -> None:
+    path = write_rows(tmp_path / "file.jsonl", [{"suite": name}, prompt_row(0)])
+    with pytest.raises(BadInputError, match="cannot be the name of a suite"):
+        import_suite(session, path, now=NOW)
 
 
 def test_nothing_of_a_refused_file_is_stored(session: Session, tmp_path: Path) -> None:

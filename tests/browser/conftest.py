@@ -1,0 +1,77 @@
+"""A signed-in Chromium in front of the real application on a database of its own."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.browser.driver import Complaints, launch, sign_in
+from tests.browser.server import serve
+from tests.browser.study import Study, home_settings
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder drives a browser."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def chromium(chromium_path: Path) -> Iterator[Browser]:
+    """One browser for a whole worker; every test opens windows of its own."""
+    with sync_playwright() as playwright:
+        browser = launch(playwright, chromium_path)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def study(tmp_path: Path, sqlite_template: Path) -> Study:
+    """An empty arena."""
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copyfile(sqlite_template, home / "arena.db")
+    return Study(home_settings(home))
+
+
+@pytest.fixture
+def address(study: Study) -> Iterator[str]:
+    """Where the application answers."""
+    with serve(study.settings) as address:
+        yield address
+
+
+@pytest.fixture
+def visitor(chromium: Browser, address: str) -> Iterator[Callable[..., BrowserContext]]:
+    """Makes browser profiles that are not signed in."""
+    contexts: list[BrowserContext] = []
+
+    def open_context(**options: object) -> BrowserContext:
+        context = chromium.new_context(base_url=address, **options)
+        context.set_default_timeout(20_000)
+        contexts.append(context)
+        return context
+
+    yield open_context
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def admin(visitor: Callable[..., BrowserContext], study: Study) -> BrowserContext:
+    """A browser profile that is signed in as admin."""
+    context = visitor()
+    sign_in(context, study.entry_path())
+    return context
+
+
+@pytest.fixture
+def page(admin: BrowserContext) -> Iterator[Page]:
+    """A window of the admin; whatever it complains about fails the test."""
+    window = admin.new_page()
+    complaints = Complaints(window)
+    yield window
+    assert complaints.said == []
