@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +19,11 @@ from sqlalchemy.orm import Session
 from app import jobs
 from app.config import Settings
 from app.domain.recipes import RecipeRow
-from app.domain.terms import FinishReason, JobState, Role, RunKind, VoterKind
+from app.domain.terms import Choice, FinishReason, JobState, Role, RunKind, VoterKind
 from app.main import create_app
 from app.models import Account, BaseModel, Checkpoint, EvalBatch, Job, Pair, Run, Suite, Voter
-from app.services import accounts, eval_batches, responses
+from app.queries.ballots import BlindBallot, blind_ballot
+from app.services import accounts, eval_batches, responses, voting
 from app.services.base_models import Fetched, add_base_model, fetch_base_model, mark_ready
 from app.services.checkpoints import SavedAdapter, register_adapter
 from app.services.datasets import import_dataset
@@ -201,6 +203,18 @@ def make_account(session: Session, name: str, role: Role) -> Account:
     return account
 
 
+def vote_blind(
+    session: Session, batch: EvalBatch, voter: Voter, pick: Callable[[BlindBallot], Choice], *, rng: random.Random
+) -> int:
+    """Vote until nothing is left, seeing nothing but what a rater sees; returns the number of votes."""
+    votes = 0
+    while (ballot := voting.issue(session, batch.id, voter, rules=RULES, now=NOW, rng=rng)) is not None:
+        choice = pick(blind_ballot(session, ballot.id))
+        voting.cast(session, ballot.id, voter, choice, rules=RULES, now=NOW)
+        votes += 1
+    return votes
+
+
 @contextmanager
 def web_app(folder: Path, database_url: str, **settings: Any) -> Iterator[FastAPI]:
     """The application on a database. Logging, which it sets up for the process, is put back afterwards."""
@@ -216,7 +230,7 @@ def web_app(folder: Path, database_url: str, **settings: Any) -> Iterator[FastAP
 
 
 def client_for(app: FastAPI, account_id: UUID | None = None) -> TestClient:
-    """A browser: signed in as this account, as the admin, or (with ``sign_in=False``) as nobody."""
+    """A browser that is signed in: as this account, or as the admin."""
     client = visitor(app)
     now = datetime.now(UTC)
     with app.state.database.session_scope() as session:

@@ -25,7 +25,8 @@ QUICK = {"heartbeat_seconds": "0.3", "sweep_seconds": "0.3", "stale_seconds": "4
 
 def variables(home: Path, **settings: str) -> dict[str, str]:
     """Environment variables of an arena that fetches nothing at its first start and leaves cores to others."""
-    given = {"home": str(home), "base_model": "", "log_level": "WARNING", "device": "cpu"} | settings
+    given = {"home": str(home), "database_url": "", "broker_url": "", "base_model": "", "device": "cpu"}
+    given |= {"log_level": "WARNING"} | settings
     return {f"ARENA_{name.upper()}": value for name, value in given.items()} | {
         "OMP_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
@@ -39,9 +40,12 @@ def process_settings(home: Path, **settings: str) -> Iterator[Settings]:
         for name, value in variables(home, **settings).items():
             patch.setenv(name, value)
         _forget()
-        yield get_settings()
-        get_database().engine.dispose()
-    _forget()
+        try:
+            yield get_settings()
+        finally:
+            if get_database.cache_info().currsize:
+                get_database().engine.dispose()
+            _forget()
 
 
 def _forget() -> None:

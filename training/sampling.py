@@ -97,19 +97,24 @@ def _candidates(scores: torch.Tensor, sampling: Sampling) -> tuple[torch.Tensor,
     total = torch.logsumexp(scores, -1, keepdim=True)
     for guess in NUCLEUS_GUESSES:
         values, tokens = torch.topk(scores, min(guess, vocabulary))
-        if bool(((values - total).exp().sum(-1) >= sampling.top_p).all()):
-            return _nucleus(values, total, sampling.top_p), tokens
+        kept_values = _nucleus(values, total, sampling.top_p)
+        if bool(kept_values[:, -1].isneginf().all()):  # each nucleus ends inside the guess
+            return kept_values, tokens
     values, tokens = torch.sort(scores, descending=True, stable=True)
     return _nucleus(values, total, sampling.top_p), tokens
 
 
 def _nucleus(values: torch.Tensor, total: torch.Tensor, top_p: float) -> torch.Tensor:
-    """Descending ``values`` with everything behind the nucleus set to -inf; the first always stays."""
+    """Descending ``values`` with everything behind the nucleus set to -inf; the first always stays.
+
+    Tokens that tie with the last one inside stay too (bfloat16 logits tie often): which of them comes first is
+    up to the sorting, and must not matter.
+    """
     probabilities = (values - total).exp()
-    before = probabilities.cumsum(-1) - probabilities
-    keep = before < top_p
-    keep[:, 0] = True
-    return values.masked_fill(~keep, -torch.inf)
+    inside = probabilities.cumsum(-1) - probabilities < top_p
+    inside[:, 0] = True
+    smallest = values.masked_fill(~inside, torch.inf).amin(-1, keepdim=True)
+    return values.masked_fill(values < smallest, -torch.inf)
 
 
 def _key(seed: int, step: int) -> int:

@@ -5,13 +5,14 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from app.domain.errors import ArenaError, SignInRequiredError
 from app.log import get_logger
 from app.web.render import render
+from app.web.security import HEADERS
 
 log = get_logger(__name__)
 
@@ -80,6 +81,16 @@ def install(app: FastAPI) -> None:
             "Somebody did the same at this moment. Nothing was stored twice; reload.",
         )
 
+    @app.exception_handler(DataError)
+    def _data(request: Request, error: DataError) -> Response:
+        log.info("value_refused", detail=type(error.orig).__name__)
+        return answer(
+            request,
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "The database cannot store what was sent: a text holds a null character, or a value is too long or too "
+            "large. Nothing was stored.",
+        )
+
     @app.exception_handler(SQLAlchemyError)
     def _database(request: Request, error: SQLAlchemyError) -> Response:
         log.error("database_failed", path=request.url.path, kind=type(error).__name__)
@@ -92,8 +103,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(500)
     def _unexpected(request: Request, error: Exception) -> Response:
         log.error("request_failed", path=request.url.path, kind=type(error).__name__)
-        return answer(
+        response = answer(
             request,
             HTTPStatus.INTERNAL_SERVER_ERROR,
             "Something unexpected went wrong here. Nothing was stored; the log of the arena says more.",
         )
+        response.headers.update(HEADERS)  # this answer is made outside of the middleware that adds them
+        return response

@@ -21,6 +21,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
 _SAFE = {"GET", "HEAD", "OPTIONS"}
+_FOUND = (200, 206, 304)
 _FOREVER = "public, max-age=31536000, immutable"
 
 
@@ -58,7 +59,8 @@ class SecurityMiddleware:
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
-                if scope["path"].startswith("/static/") and b"v=" in scope["query_string"]:
+                found = message["status"] in _FOUND
+                if found and scope["path"].startswith("/static/") and b"v=" in scope["query_string"]:
                     headers["Cache-Control"] = _FOREVER
             await send(message)
 

@@ -5,11 +5,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.browser.driver import Complaints, launch, sign_in
 from tests.browser.server import serve
 from tests.browser.study import Study, home_settings
+
+
+PATIENCE = 20_000
+"""Milliseconds a slow machine may take for what a fast one shows at once."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -22,6 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def chromium(chromium_path: Path) -> Iterator[Browser]:
     """One browser for a whole worker; every test opens windows of its own."""
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = launch(playwright, chromium_path)
         yield browser
@@ -51,7 +56,7 @@ def visitor(chromium: Browser, address: str) -> Iterator[Callable[..., BrowserCo
 
     def open_context(**options: object) -> BrowserContext:
         context = chromium.new_context(base_url=address, **options)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         return context
 

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.driver import Complaints, sign_in
 from tests.browser.server import serve
@@ -126,7 +126,8 @@ def _look(page: Page, shown: Shown) -> list[str]:
     return wrong
 
 
-def test_the_menu_of_a_phone_leads_everywhere_and_out(page: Page) -> None:
+def test_the_menu_of_a_phone_leads_everywhere_and_out(admin: BrowserContext) -> None:
+    page = admin.new_page()
     page.set_viewport_size(PHONE)
     page.goto("/")
     page.get_by_text("Menu").click()

@@ -69,6 +69,16 @@ def test_a_row_is_chosen_alike_alone_and_among_others(seeds: list[int], top_k: i
     assert choose(logits.flip(0), sampling, seeds[::-1], steps[::-1]).flip(0).tolist() == alone
 
 
+def test_a_neighbour_with_a_wide_nucleus_does_not_change_a_row_even_among_ties() -> None:
+    """Coarse logits as bfloat16 makes them: hundreds of equal values across the edge of the nucleus."""
+    coarse = (torch.randn(1, 8192, generator=torch.Generator().manual_seed(1)) * 3).round()
+    flat = torch.zeros(1, 8192)
+    sampling = Sampling(top_p=0.5)
+    for seed in range(200):
+        alone = choose(coarse, sampling, [seed], [0])[0]
+        assert choose(torch.cat([coarse, flat]), sampling, [seed, 1], [0, 0])[0] == alone
+
+
 @pytest.mark.parametrize("guess", NUCLEUS_GUESSES)
 def test_a_nucleus_wider_than_a_guess_is_found_whole(guess: int) -> None:
     """A flat distribution: were it cut at the guess, fewer than half of the draws could differ."""

@@ -85,9 +85,7 @@ def test_the_job_of_a_process_that_dies_goes_back_in_line(
     assert job.attempt < job.max_attempts
 
 
-def test_a_process_that_dies_at_every_attempt_fails_its_job(
-    job_id: uuid.UUID, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_dies_at_every_attempt_fails_its_job(job_id: uuid.UUID, monkeypatch: pytest.MonkeyPatch) -> None:
     child_that("crashes", monkeypatch)
     for _ in range(5):
         supervise(job_id, get_settings(), threading.Event())
@@ -175,9 +173,7 @@ def test_a_database_that_is_away_for_a_moment_does_not_end_the_work(
         assert not ending.done()
 
 
-def test_a_process_that_does_not_stop_is_killed(
-    job_id: uuid.UUID, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_that_does_not_stop_is_killed(job_id: uuid.UUID, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     child_that("waits", monkeypatch)
     monkeypatch.setattr(module, "STOP_SECONDS", 0.2)
     with supervising(job_id, home) as (child, stopping, ending):

@@ -1,0 +1,90 @@
+"""List pages ask a fixed number of questions, however many rows there are."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from app.models import EvalBatch, Suite
+from app.queries.base_models import models_page
+from app.queries.batches import batches_page, launch_page
+from app.queries.checkpoints import checkpoints_page
+from app.queries.datasets import datasets_page
+from app.queries.home import home_page
+from app.queries.jobs import jobs_page
+from app.queries.results import results_page
+from app.queries.runs import runs_page
+from app.queries.suites import suite_page, suites_page
+from app.services import runs
+from app.services.eval_batches import LaunchPlan, launch
+from tests.factories import NOW, make_adapter, make_base, make_study, make_suite, prompt_row, write_responses
+from tests.fixtures import on_sqlite
+
+pytestmark = on_sqlite
+MANY = 30
+
+PAGES: dict[str, Callable[[Session], Any]] = {
+    "batches": batches_page,
+    "launch form": launch_page,
+    "runs": lambda session: runs_page(session, ()),
+    "checkpoints": checkpoints_page,
+    "suites": suites_page,
+    "datasets": datasets_page,
+    "base models": models_page,
+    "jobs": lambda session: jobs_page(session, now=NOW, stale_seconds=60),
+    "home": lambda session: home_page(session, now=NOW, stale_seconds=60),
+    "results": lambda session: results_page(session, newest(session, EvalBatch)),
+    "suite": lambda session: suite_page(session, newest(session, Suite)),
+}
+
+
+def newest(session: Session, table: type) -> Any:
+    return max(session.query(table), key=lambda row: (row.created_at, row.name)).id
+
+
+def statements(session: Session, page: Callable[[Session], Any]) -> int:
+    """SQL statements of one page for a session that knows nothing yet."""
+    session.flush()
+    session.expunge_all()
+    seen: list[str] = []
+
+    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        seen.append(statement)
+
+    engine = session.get_bind()
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        page(session)
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    return len(seen)
+
+
+def grow(session: Session, folder: Path) -> None:
+    """Of everything that is listed, many; and one batch with many pairs, newer than all."""
+    rows = [prompt_row(number) for number in range(MANY)]
+    for number in range(MANY):
+        make_suite(session, folder / str(number), rows[: number + 1], name=f"suite-{number:02}")
+        make_base(session, folder, name=f"base-{number:02}")
+        adapter = make_adapter(session, folder, name=f"run-{number:02}")
+        run = session.get_one(runs.Run, adapter.run_id)
+        runs.record(session, run, [runs.Metric(runs.Split.VALIDATION, step, 0.0, 1.0) for step in (1, 2)], now=NOW)
+        plan = LaunchPlan(suite=f"suite-{number:02}", challengers=(adapter.name,), name=f"z-batch-{number:02}")
+        write_responses(session, launch(session, plan, now=NOW))
+
+
+def test_the_number_of_queries_does_not_grow_with_the_rows(session: Session, tmp_path: Path) -> None:
+    make_study(session, tmp_path, prompts=1)
+    few = {name: statements(session, page) for name, page in PAGES.items()}
+    grow(session, tmp_path)
+    many = {name: statements(session, page) for name, page in PAGES.items()}
+    assert many == few
+    assert max(few.values()) <= 20
+
+
+@pytest.mark.parametrize("name", sorted(PAGES.keys() - {"results", "suite"}))
+def test_every_list_page_answers_on_an_empty_database(session: Session, name: str) -> None:
+    assert statements(session, PAGES[name]) > 0

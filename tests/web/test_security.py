@@ -1,0 +1,186 @@
+import uuid
+from datetime import UTC, datetime
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import func, select
+
+from app.domain.terms import Role
+from app.models import Verdict
+from app.services import accounts
+from app.web.deps import COOKIE
+from app.web.render import asset
+from app.web.security import HEADERS
+from tests.factories import Study, client_for, make_account, visitor
+from tests.fixtures import on_sqlite
+from tests.web.addresses import addresses, filled
+
+pytestmark = on_sqlite
+
+OPEN_TO_ALL = {
+    ("GET", "/healthz"): 200,
+    ("GET", "/enter/{token}"): 200,  # a button; the link itself is checked by the POST
+    ("POST", "/enter/{token}"): 403,
+    ("POST", "/leave"): 303,
+}
+FOR_RATERS = {
+    ("GET", "/vote/{batch_id}"),
+    ("GET", "/vote/{batch_id}/ballot"),
+    ("POST", "/vote/{batch_id}"),
+    ("POST", "/vote/{batch_id}/undo"),
+    ("GET", "/live"),
+}
+FORM = {"choice": "a", "ballot_id": str(uuid.uuid4()), "wanted": "smollm2-135m", "recipe": "brie-v1", "suite": "s"}
+
+
+class Anything(dict):
+    def __missing__(self, name: str) -> str:
+        return str(uuid.uuid4())
+
+
+def test_nothing_is_open_without_a_session_but_what_is_listed(app: FastAPI, study: Study) -> None:
+    stranger = visitor(app)
+    for method, path in addresses(app):
+        for values in (Anything(), Anything(batch_id=study.batch.id)):
+            data = FORM | {"baseline": "base"} if method == "POST" else None
+            answer = stranger.request(method, filled(path, values), data=data)
+            expected = OPEN_TO_ALL.get((method, path))
+            if expected is None:
+                assert answer.status_code == 401, (method, path)
+            else:
+                assert answer.status_code == expected, (method, path)
+            assert str(study.batch.id) not in answer.text
+
+
+@pytest.mark.parametrize("token", ["", "made up", "x" * 5000])
+def test_a_cookie_that_means_nothing_signs_nobody_in(app: FastAPI, token: str) -> None:
+    stranger = visitor(app)
+    assert stranger.get("/", headers={"Cookie": f"{COOKIE}={token}"}).status_code == 401
+
+
+def test_a_rater_may_vote_and_nothing_else(app: FastAPI, study: Study) -> None:
+    with app.state.database.session_scope() as session:
+        account_id = make_account(session, "somebody", Role.RATER).id
+    rater = client_for(app, account_id)
+    for method, path in addresses(app):
+        if (method, path) in FOR_RATERS or (method, path) in OPEN_TO_ALL:
+            continue
+        data = FORM | {"baseline": "base"} if method == "POST" else None
+        answer = rater.request(method, filled(path, Anything(batch_id=study.batch.id)), data=data)
+        assert answer.status_code == 403, (method, path)
+        assert "for admins" in answer.text
+    assert rater.get(f"/vote/{study.batch.id}").status_code == 200
+
+
+ELSEWHERE = [
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "cross-site", "Origin": "http://testserver"},
+    {"Origin": "https://elsewhere.example"},
+    {"Origin": "http://testserver.elsewhere.example"},
+    {"Origin": "http://testserver:81"},
+    {"Origin": "null"},
+    {"Origin": ""},
+]
+
+
+@pytest.mark.parametrize("headers", ELSEWHERE, ids=lambda value: " ".join(value.values()) or "empty")
+def test_no_other_site_can_change_anything(app: FastAPI, admin: TestClient, headers: dict[str, str]) -> None:
+    for method, path in addresses(app):
+        if method != "GET":
+            answer = admin.request(method, filled(path, Anything()), data=FORM, headers=headers)
+            assert (answer.status_code, "another site" in answer.text) == (403, True), path
+    assert admin.get("/").status_code == 200, "still signed in: the refused /leave did nothing"
+
+
+def test_a_vote_from_another_site_is_not_stored(app: FastAPI, admin: TestClient, study: Study) -> None:
+    page = admin.get(f"/vote/{study.batch.id}").text
+    ballot_id = page.partition('name="ballot_id" value="')[2].partition('"')[0]
+    form = {"ballot_id": ballot_id, "choice": "a"}
+    address = f"/vote/{study.batch.id}"
+    assert admin.post(address, data=form, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    with app.state.database.session_scope(write=False) as session:
+        assert session.scalar(select(func.count(Verdict.id))) == 0
+    assert admin.post(address, data=form, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 303
+    with app.state.database.session_scope(write=False) as session:
+        assert session.scalar(select(func.count(Verdict.id))) == 1
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "http://testserver"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "null"},
+    ],
+    ids=str,
+)
+def test_our_own_forms_are_accepted(admin: TestClient, headers: dict[str, str]) -> None:
+    assert admin.post("/leave", headers=headers).status_code == 303
+
+
+def break_a_page(app: FastAPI) -> None:
+    @app.get("/broken")
+    def broken() -> None:
+        raise RuntimeError("a bug")
+
+
+def test_every_kind_of_answer_carries_the_security_headers(
+    app: FastAPI, admin: TestClient, study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_a_page(app)
+    answers = {
+        200: admin.get("/"),
+        303: admin.post("/leave"),
+        401: visitor(app).get("/"),
+        403: client_for(app).post("/leave", headers={"Origin": "null"}),
+        404: client_for(app).get(f"/runs/{uuid.uuid4()}"),
+        405: client_for(app).delete("/runs"),
+        422: client_for(app).post("/models", data={}),
+        500: client_for(app).get("/broken"),
+    }
+    assert {status: answer.status_code for status, answer in answers.items()} == {s: s for s in answers}
+    others = [
+        client_for(app).get("/no/such/page"),
+        client_for(app).get(f"/vote/{study.batch.id}"),
+        client_for(app).get("/", headers={"Accept": "application/json"}),
+        visitor(app).get("/healthz"),
+        visitor(app).get(asset("css/tokens.css")),
+        visitor(app).get("/static/no-such-file"),
+        visitor(app).get("/static/css/../../app/config.py"),
+    ]
+    for answer in (*answers.values(), *others):
+        sent = {name: answer.headers.get(name) for name in HEADERS}
+        assert sent == HEADERS, answer.request.url
+
+
+def test_the_policy_lets_nothing_run_that_is_not_ours(app: FastAPI) -> None:
+    sent = visitor(app).get("/healthz").headers["Content-Security-Policy"]
+    policy = dict(part.strip().split(" ", 1) for part in sent.split(";"))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == policy["form-action"] == "'self'"
+    assert "unsafe" not in sent
+    assert policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+
+
+def test_pages_are_never_kept_and_versioned_files_for_ever(app: FastAPI, admin: TestClient, study: Study) -> None:
+    for path in ("/", f"/vote/{study.batch.id}", f"/vote/{study.batch.id}/ballot", "/no/such/page"):
+        assert admin.get(path).headers["Cache-Control"] == "no-store"
+    stranger = visitor(app)
+    assert "immutable" in stranger.get(asset("css/tokens.css")).headers["Cache-Control"]
+    assert "immutable" not in stranger.get("/static/css/tokens.css").headers.get("Cache-Control", "")
+    assert "immutable" not in stranger.get("/static/gone.css?v=1").headers.get("Cache-Control", "")
+
+
+def test_the_session_cookie_is_out_of_reach_of_scripts_and_other_sites(app: FastAPI) -> None:
+    for base, secure in (("http://testserver", False), ("https://testserver", True)):
+        now = datetime.now(UTC)
+        with app.state.database.session_scope() as session:
+            link = accounts.make_entry_link(session, accounts.the_admin(session, now=now), now=now)
+        cookie = visitor(app).post(f"{base}/enter/{link}").headers["Set-Cookie"]
+        parts = {part.strip().lower() for part in cookie.split(";")[1:]}
+        assert {"httponly", "samesite=lax", "path=/"} <= parts
+        assert ("secure" in parts) is secure
