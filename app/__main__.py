@@ -5,9 +5,12 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
+from sqlalchemy.exc import SQLAlchemyError
 
 from app import __version__
 from app.cli import evaluating, library, training, up, worker
+from app.cli.address import last_known
+from app.cli.follow import ensure_training
 from app.cli.output import console
 from app.cli.prepare import prepare
 from app.config import get_settings
@@ -51,10 +54,12 @@ def up_command(
 @cli.command("worker")
 def worker_command(
     queue: Annotated[Queue | None, typer.Option(help="Only this queue; both by default.")] = None,
+    parent: Annotated[int, typer.Option(hidden=True, help="Stop when this process is no longer our parent.")] = 0,
 ) -> None:
     """Do background work until stopped; `arena up` starts one by itself."""
     prepare()
-    raise typer.Exit(worker.run(queue))
+    ensure_training()
+    raise typer.Exit(worker.run(queue, parent=parent))
 
 
 @cli.command(
@@ -80,15 +85,22 @@ def admin_link() -> None:
     with session_scope() as session:
         now = datetime.now(UTC)
         token = accounts.make_entry_link(session, accounts.the_admin(session, now=now), now=now)
-    console.print(f"http://{settings.host}:{settings.port}/enter/{token}", soft_wrap=True, highlight=False)
+    console.print(f"{last_known(settings)}/enter/{token}", soft_wrap=True, highlight=False)
 
 
 def main() -> int:
     """Run a command. Exit codes: 0 done, 1 an error that was explained, 2 wrong usage."""
     try:
         cli()
-    except (ArenaError, SetupError) as error:
+    except ArenaError as error:
+        typer.echo(f"arena: {error}" + (f" ({error.detail})" if error.detail else ""), err=True)
+        return 1
+    except SetupError as error:
         typer.echo(f"arena: {error}", err=True)
+        return 1
+    except SQLAlchemyError as error:
+        reason = str(error).splitlines()[0]
+        typer.echo(f"arena: The database refused this, and nothing was changed. ({reason})", err=True)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -1,11 +1,12 @@
 """Settings: the only reader of the environment. Every field stands in ``.env.example`` (tested)."""
 
+import os
 import secrets
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.errors import BadInputError
@@ -42,10 +43,35 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
     log_format: Literal["console", "json"] = Field(default="console", description="json for log collectors.")
 
+    @field_validator("home")
+    @classmethod
+    def _absolute(cls, home: Path) -> Path:
+        """Workers and the page run elsewhere than the command that starts them."""
+        return home.expanduser().resolve()
+
+    @field_validator("database_url")
+    @classmethod
+    def _absolute_file(cls, url: str) -> str:
+        """The same for an SQLite file."""
+        start = "sqlite:///"
+        path = url.removeprefix(start)
+        return f"{start}{Path(path).resolve()}" if url.startswith(start) and path else url
+
     @property
     def database(self) -> str:
         """The database URL in force. SQLAlchemy form."""
         return self.database_url or f"sqlite:///{self.home / 'arena.db'}"
+
+    @property
+    def pulse_seconds(self) -> float:
+        """How often a running job and a worker say that they are alive: well before anybody misses them."""
+        return min(self.heartbeat_seconds, self.stale_seconds / 3)
+
+    def hand_on(self) -> None:
+        """Let the processes that this one starts find the same places, wherever they run."""
+        os.environ["ARENA_HOME"] = str(self.home)
+        if self.database_url:
+            os.environ["ARENA_DATABASE_URL"] = self.database_url
 
     @property
     def artifacts(self) -> Path:

@@ -10,13 +10,14 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import NullPool
 
 from app.config import ROOT, get_settings
-from app.domain.errors import BadInputError, UnavailableError
+from app.domain.errors import BadInputError, DatabaseAwayError, UnavailableError
 
 _BAD_URL = (
     "ARENA_DATABASE_URL is not a usable database address: give sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME."
@@ -97,7 +98,7 @@ class Database:
         """One transaction: returns to commit, raises to roll back.
 
         Raises:
-            UnavailableError: the database cannot be reached or is not prepared.
+            DatabaseAwayError: the database cannot be reached or is not prepared.
         """
         lock = self._write_lock if write else None
         if lock is not None:
@@ -108,17 +109,18 @@ class Database:
                 if write:
                     session.commit()
         except OperationalError as error:
-            raise _unavailable(error) from error
+            raise _away(error) from error
         finally:
             if lock is not None:
                 lock.release()
 
 
-def _unavailable(error: OperationalError) -> UnavailableError:
-    reason = str(error.orig).strip().splitlines()[0] if error.orig else "no reason given"
-    return UnavailableError(
-        f"The database cannot be used right now ({reason}). Nothing was changed. Check ARENA_DATABASE_URL "
-        "and that the database runs, then try again."
+def _away(error: DBAPIError) -> DatabaseAwayError:
+    lines = str(error.orig).strip().splitlines()
+    return DatabaseAwayError(
+        "The database cannot be used right now. Nothing was changed. Check ARENA_DATABASE_URL and that the database "
+        "runs, then try again.",
+        detail=lines[0] if lines else type(error).__name__,
     )
 
 
@@ -140,7 +142,7 @@ def migrate(database_url: str) -> None:
 
     Raises:
         BadInputError: the URL cannot be used.
-        UnavailableError: the database does not answer.
+        DatabaseAwayError: the database does not answer.
     """
     engine = make_engine(database_url)
     config = Config()
@@ -148,7 +150,11 @@ def migrate(database_url: str) -> None:
     config.attributes["engine"] = engine
     try:
         command.upgrade(config, "head")
-    except OperationalError as error:
-        raise _unavailable(error) from error
+    except DBAPIError as error:
+        raise _away(error) from error
+    except CommandError as error:
+        raise BadInputError(
+            f"The database was made by another version of the arena ({error}). Update the code or use another one."
+        ) from error
     finally:
         engine.dispose()

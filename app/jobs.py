@@ -173,7 +173,7 @@ def request_cancel(session: Session, job_id: uuid.UUID, *, now: datetime) -> Job
 
 
 def retry(session: Session, job_id: uuid.UUID, *, now: datetime) -> Job:
-    """Queue a failed or cancelled job again; it goes on from what it stored.
+    """Queue a failed or cancelled job again. A generation goes on from what it stored, a training starts again.
 
     Raises:
         NotFoundError: no job has this id.
@@ -191,7 +191,11 @@ def retry(session: Session, job_id: uuid.UUID, *, now: datetime) -> Job:
     job.cancel_requested_at = None
     job.finished_at = None
     job.max_attempts = job.attempt + 3
-    resend(session, job, now=now)
+    after = session.get(Job, job.waits_for_id, with_for_update=True) if job.waits_for_id else None
+    if after is None:
+        resend(session, job, now=now)
+    elif after.state not in (JobState.QUEUED, JobState.RUNNING):
+        _end_wait(session, job, after, now=now)
     session.add(Event(topic="jobs", subject_id=job.id, created_at=now))
     return job
 

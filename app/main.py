@@ -15,6 +15,9 @@ from app.web.live import LiveHub
 from app.web.live import router as live_router
 from app.web.security import SecurityMiddleware
 
+_LARGEST_BODY = 1_000_000
+"""Bytes of a request; forms are small, and bodies are read before anybody is asked who they are."""
+
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -32,7 +35,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """An application on the settings' database; tests give their own settings."""
     settings = settings or get_settings()
     configure_logging(settings)
-    app = FastAPI(title="Brie Arena", lifespan=_lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Brie Arena",
+        lifespan=_lifespan,
+        max_body_size=_LARGEST_BODY,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
     app.state.settings = settings
     app.state.database = Database.at(settings.database)
     app.state.live = LiveHub(app.state.database, settings.live_poll_seconds)

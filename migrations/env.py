@@ -32,4 +32,6 @@ with engine.execution_options(arena_write=True).connect() as connection:
         render_item=render_item,
     )
     with context.begin_transaction():
+        if connection.dialect.name == "postgresql":  # two first starts at once: the second waits and finds it done
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(20261123)"))
         context.run_migrations()

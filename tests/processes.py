@@ -16,7 +16,7 @@ from app import jobs
 from app.config import ROOT, Settings, get_settings
 from app.db import get_database
 
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 60
 """How long a busy machine may take for what normally takes a few seconds."""
 
 QUICK = {"heartbeat_seconds": "0.3", "sweep_seconds": "0.3", "stale_seconds": "4"}

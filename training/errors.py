@@ -40,6 +40,7 @@ class PromptError(TrainingError):
     def __init__(self, key: str, reason: str) -> None:
         super().__init__(f"request {key}: {reason}")
         self.key = key
+        self.reason = reason
 
 
 class CheckpointWriteError(TrainingError):

@@ -1,5 +1,7 @@
 """The Celery application of the workers: ``celery -A worker.celery_app worker -Q gpu``."""
 
+import os
+import signal
 import threading
 import uuid
 import warnings
@@ -78,9 +80,16 @@ class _Pulse:
 
     def _beat(self, queue: Queue) -> None:
         started = utc_now()
+        beaten = started
         swept = started - timedelta(seconds=settings.sweep_seconds)
+        parent = os.getppid()
         while True:
             now = utc_now()
+            if now - beaten > timedelta(seconds=settings.stale_seconds / 2):
+                swept = now  # this machine slept: whoever works on it gets a round to say so
+            beaten = now
+            if os.getppid() != parent:  # `arena worker` was killed; without it nobody would ever stop us
+                os.kill(os.getpid(), signal.SIGTERM)
             try:
                 with session_scope() as session:
                     _say_alive(session, queue, started=started, now=now)
@@ -89,7 +98,7 @@ class _Pulse:
                         swept = now
             except UnavailableError as error:  # the database may come back
                 log.warning("pulse_failed", reason=error.message)
-            if stopping.wait(min(settings.heartbeat_seconds, settings.sweep_seconds)):
+            if stopping.wait(min(settings.pulse_seconds, settings.sweep_seconds)):
                 break
         with session_scope() as session:
             session.execute(delete(Worker).where(Worker.name == worker_name()))

@@ -7,13 +7,14 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
 
 from app.config import get_settings
 from app.db import session_scope
-from app.domain.errors import ArenaError
+from app.domain.errors import ArenaError, DatabaseAwayError
 from app.domain.terms import JobKind, JobState
 from app.log import configure_logging, get_logger
 from app.models import Job
@@ -51,7 +52,8 @@ class StopSignal:
     def __call__(self) -> bool:
         """Cheap enough to ask at every step: the database is asked twice a second at most."""
         if time.monotonic() - self._asked_at > _ASK_SECONDS:
-            self._cancelled = self._claim.cancel_requested()
+            with suppress(DatabaseAwayError):  # then the last answer holds until it is back
+                self._cancelled = self._claim.cancel_requested()
             self._asked_at = time.monotonic()
         return self.going_down.is_set() or self._cancelled
 
@@ -76,6 +78,9 @@ def main(job_id: uuid.UUID, attempt: int, worker: int) -> int:
         if stop.going_down.is_set():
             return 0  # the watching side puts the job back in line
         state = JobState.CANCELLED
+    except DatabaseAwayError as failure:
+        log.warning("job_interrupted", reason=failure.detail)
+        return 1  # the watching side puts the job back in line
     except (ArenaError, TrainingError) as failure:
         state, error = JobState.FAILED, failure.message
     except MemoryError:

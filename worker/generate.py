@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from app.config import get_settings
 from app.db import session_scope
-from app.domain.errors import ConflictError
-from app.domain.terms import CheckpointKind, FinishReason
+from app.domain.errors import BadInputError, ConflictError
+from app.domain.terms import BatchState, CheckpointKind, FinishReason
 from app.models import BaseModel, BatchCheckpoint, Checkpoint, EvalBatch
 from app.services import responses
 from app.services.responses import Planned
-from training.base import hash_base
 from training.checkpoint import verify_checkpoint
+from training.errors import PromptError
 from training.generate import LocalEngine, Request
 from training.sampling import Sampling
-from worker.base_model import ready_folder
+from worker.base_model import verified_folder
 from worker.claim import Claim, utc_now
 
 _STORE_SECONDS = 2.0
@@ -40,9 +41,7 @@ class _Work:
     plan: list[Planned]
     missing: list[Planned]
     members: list[_Member]
-    base_folder: Path
-    base_hash: str
-    base_name: str
+    base: BaseModel
     sampling: dict[str, Any]
 
 
@@ -50,14 +49,15 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
     """Generate what is missing of the batch's plan; what other batches or attempts stored is reused.
 
     Raises:
-        ConflictError: the base model's folder holds other weights than the ones registered.
+        ConflictError: the batch is closed, or the base model's folder holds another model than the registered one.
+        BadInputError: a prompt does not fit the model; names it.
         AdapterError: an adapter's folder holds other weights than the checkpoint that was launched.
         Cancelled: somebody asked to stop; the responses written so far are kept.
     """
     work = _prepare(claim)
     if not work.missing:
         return
-    engine = LocalEngine(work.base_folder, _verified_adapters(work), device=get_settings().device)
+    engine = LocalEngine(verified_folder(work.base), _verified_adapters(work), device=get_settings().device)
     writer = _Writer(claim, work, engine=engine.fingerprint)
     writer.say("Writing the first responses")
     finished = engine.generate(
@@ -69,14 +69,34 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
     try:
         for item in finished:
             writer.add(item.key, item.text, item.token_count, FinishReason(item.finish_reason))
+    except PromptError as error:
+        raise BadInputError(_unfit(error, work)) from error
     finally:
         writer.flush()
+
+
+def _unfit(error: PromptError, work: _Work) -> str:
+    """The engine knows requests; people know prompts."""
+    planned = next(planned for planned in work.missing if str(planned.seed) == error.key)
+    asked = planned.messages[-1]["content"]
+    return (
+        f"The prompt “{asked[:60]}{'…' if len(asked) > 60 else ''}” cannot be put to this model: {error.reason}. "  # noqa: PLR2004
+        "Nothing was generated. Launch with a suite without it."
+    )
+
+
+def _open_batch(session: Session, claim: Claim) -> EvalBatch:
+    """The batch of this job; a closed one must not grow."""
+    batch = session.get_one(EvalBatch, claim.subject_id)
+    if batch.state is BatchState.CLOSED:
+        raise ConflictError(f"The eval batch {batch.name} is closed: nothing more is written for it.")
+    return batch
 
 
 def _prepare(claim: Claim) -> _Work:
     """Read the plan, and pair up at once what is stored already."""
     with session_scope() as session:
-        batch = session.get_one(EvalBatch, claim.subject_id)
+        batch = _open_batch(session, claim)
         plan = responses.plan_of(session, batch)
         there = responses.stored(session, plan)
         responses.form_pairs(session, batch, plan, now=utc_now())
@@ -94,20 +114,13 @@ def _prepare(claim: Claim) -> _Work:
                 _Member(fingerprint, Path(member.folder) if member.kind is CheckpointKind.ADAPTER else None)
                 for member, fingerprint in members
             ],
-            base_folder=ready_folder(base),
-            base_hash=base.weights_hash,
-            base_name=base.name,
+            base=base,
             sampling=batch.sampling,
         )
 
 
 def _verified_adapters(work: _Work) -> dict[str, Path]:
     """Folders by fingerprint, each hashed again now: a path may point elsewhere than when it was registered."""
-    if hash_base(work.base_folder).weights != work.base_hash:
-        raise ConflictError(
-            f"The folder of the base model {work.base_name} holds other weights than when it was added, so nothing "
-            "was generated. Restore it, or add it under a new name and launch again."
-        )
     adapters = {member.fingerprint: member.folder for member in work.members if member.folder is not None}
     for fingerprint, folder in adapters.items():
         verify_checkpoint(folder, fingerprint)
@@ -158,7 +171,7 @@ class _Writer:
             return
         done = self._done + len(self._waiting)
         with session_scope() as session:
-            batch = session.get_one(EvalBatch, self._claim.subject_id)
+            batch = _open_batch(session, self._claim)
             self._claim.progress(
                 session,
                 done=done,

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import uuid
 
 from app.config import ROOT, Settings
@@ -23,6 +24,7 @@ log = get_logger(__name__)
 CHILD = "worker.child"
 """The module that does the work."""
 
+_LOOK_SECONDS = 1.0
 STOP_SECONDS = 20.0
 """How long a job may take to save what it has after it was told to stop."""
 
@@ -54,10 +56,14 @@ def supervise(job_id: uuid.UUID, settings: Settings, stopping: threading.Event) 
 
 
 def _watch(process: subprocess.Popen[bytes], taken: Claim, settings: Settings, stopping: threading.Event) -> None:
+    beaten_at = time.monotonic()
     while process.poll() is None and not stopping.is_set():
         try:
-            process.wait(timeout=settings.heartbeat_seconds)
+            process.wait(timeout=min(_LOOK_SECONDS, settings.pulse_seconds))
         except subprocess.TimeoutExpired:
+            if time.monotonic() - beaten_at < settings.pulse_seconds:
+                continue
+            beaten_at = time.monotonic()
             try:
                 with session_scope() as session:
                     taken.hold(session).heartbeat_at = utc_now()

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from app.domain.terms import JobState
@@ -22,10 +22,15 @@ def sweep(session: Session, *, now: datetime, stale_seconds: float) -> int:
     for job in session.scalars(silent.with_for_update(skip_locked=True)):
         requeue(session, job, reason=f"Its worker ({job.worker}) fell silent.", now=now)
         touched += 1
-    unheard = select(Job).where(Job.state == JobState.QUEUED, Job.waits_for_id.is_(None), Job.sent_at < since)
+    busy = select(Job.queue).where(Job.state == JobState.RUNNING)  # there a message may just be waiting its turn
+    unheard = select(Job).where(
+        Job.state == JobState.QUEUED, Job.waits_for_id.is_(None), Job.sent_at < since, Job.queue.not_in(busy)
+    )
     for job in session.scalars(unheard.with_for_update(skip_locked=True)):
         resend(session, job, now=now)
         touched += 1
-    session.execute(delete(Event).where(Event.created_at < now - _KEEP_EVENTS))
+    # The newest stays: SQLite would give its number again, and open pages wait for larger ones.
+    newest = select(func.max(Event.id)).scalar_subquery()
+    session.execute(delete(Event).where(Event.created_at < now - _KEEP_EVENTS, Event.id < newest))
     session.execute(delete(Worker).where(Worker.heartbeat_at < now - _KEEP_WORKERS))
     return touched

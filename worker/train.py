@@ -1,22 +1,28 @@
 """Job: train a run, storing every loss and checkpoint as it comes."""
 
+import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from app.config import get_settings
 from app.db import session_scope
+from app.domain.errors import ConflictError, DatabaseAwayError
 from app.domain.terms import Split
 from app.models import BaseModel, Dataset, Run
 from app.services import runs
-from app.services.checkpoints import SavedAdapter, register_adapter
+from app.services.checkpoints import SavedAdapter, mark_last, register_adapter
 from app.services.runs import Metric
 from training import events, sft
 from training.config import recipe_from_dict
-from worker.base_model import ready_folder
+from training.errors import Cancelled
+from training.tensor_files import hash_file
+from worker.base_model import verified_folder
 from worker.claim import Claim, utc_now
 
 _FLUSH_SECONDS = 1.0
@@ -31,22 +37,37 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
     with session_scope(write=False) as session:
         stored = session.get_one(Run, claim.subject_id)
         dataset = session.get_one(Dataset, stored.dataset_id)
-        base_folder = ready_folder(session.get_one(BaseModel, stored.base_model_id))
+        base = session.get_one(BaseModel, stored.base_model_id)
         recipe = recipe_from_dict(stored.recipe, f"run {stored.name}")
+    base_folder = verified_folder(base)
+    _verify_dataset(dataset)
     recorder = _Recorder(claim)
     settings = get_settings()
-    sft.train(
-        recipe,
-        base_folder,
-        Path(dataset.path),
-        Path(dataset.validation_path),
-        settings.artifacts / "runs" / stored.name / f"attempt-{claim.attempt}",
-        run_name=stored.name,
-        device=settings.device,
-        on_event=recorder,
-        should_stop=should_stop,
-    )
+    try:
+        sft.train(
+            recipe,
+            base_folder,
+            Path(dataset.path),
+            Path(dataset.validation_path),
+            settings.artifacts / "runs" / stored.name / f"attempt-{claim.attempt}",
+            run_name=stored.name,
+            device=settings.device,
+            on_event=recorder,
+            should_stop=should_stop,
+        )
+    except Cancelled:
+        recorder.mark_last()
+        raise
     recorder.flush()
+
+
+def _verify_dataset(dataset: Dataset) -> None:
+    for path, sha256 in ((dataset.path, dataset.sha256), (dataset.validation_path, dataset.validation_sha256)):
+        if not Path(path).is_file() or hash_file(Path(path)) != sha256:
+            raise ConflictError(
+                f"The frozen file of dataset {dataset.name} v{dataset.version} is gone or was changed ({path}). "
+                "Import the dataset again."
+            )
 
 
 class _Recorder:
@@ -81,7 +102,8 @@ class _Recorder:
                     )
                 )
                 if time.monotonic() - self._flushed_at > _FLUSH_SECONDS:
-                    self.flush()
+                    with suppress(DatabaseAwayError):  # what waits is stored with the next step
+                        self.flush()
             case events.Evaluated():
                 self._waiting.append(Metric(Split.VALIDATION, event.step, event.epoch, event.loss))
                 self.flush()
@@ -95,13 +117,17 @@ class _Recorder:
                     is_last=event.is_last,
                     size_bytes=event.size_bytes,
                     validation_loss=event.validation_loss,
-                    effect=asdict(event.effect),
+                    effect=_finite(asdict(event.effect)),
                 )
                 self._store(lambda session, run: register_adapter(session, run, saved, now=utc_now()))
             case events.Warned() if self._early_warnings is not None:
                 self._early_warnings.append(event.message)  # a run that begins drops the notes it had before
             case events.Warned():
                 self._store(lambda _session, run: runs.note(run, event.message))
+
+    def mark_last(self) -> None:
+        """The training ended early: its newest checkpoint is the last there will be."""
+        self._store(mark_last)
 
     def flush(self) -> None:
         """Store what has come in since the last time."""
@@ -135,3 +161,11 @@ class _Recorder:
             runs.record(session, run, self._waiting, now=utc_now())
         self._waiting = []
         self._flushed_at = time.monotonic()
+
+
+def _finite(figures: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN, and Postgres refuses it."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in figures.items()
+    }

@@ -1,10 +1,12 @@
 """``arena launch | batches | status | report``: from checkpoints to an answer."""
 
+import shlex
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
+from app.cli.address import last_known
 from app.cli.follow import follow
 from app.cli.library import DetachFlag, NameOption
 from app.cli.output import JsonFlag, console, print_json, print_rows
@@ -58,7 +60,7 @@ def launch(
     console.print(f"Eval batch {batch.name}: {batch.planned_pairs} pairs planned.", highlight=False)
     if not detach:
         follow(batch.job_id)
-        console.print(f"Vote at http://{get_settings().host}:{get_settings().port}/vote/{batch.id}", soft_wrap=True)
+        console.print(f"Vote at {last_known(get_settings())}/vote/{batch.id}", soft_wrap=True)
 
 
 def _shown(row: BatchRow) -> dict[str, object]:
@@ -109,7 +111,7 @@ def batches_close(batch: str) -> None:
     with session_scope() as session:
         found = find_batch(session, batch)
         eval_batches.close(session, found, now=datetime.now(UTC))
-    console.print(f"{found.name} is closed. See ./arena report “{found.name}”.", highlight=False)
+    console.print(f"{found.name} is closed. See ./arena report {shlex.quote(found.name)}", highlight=False)
 
 
 def status(batch: Annotated[str, typer.Argument(help="One eval batch only.")] = "", as_json: JsonFlag = False) -> None:

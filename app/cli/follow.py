@@ -1,6 +1,8 @@
 """Following a job from the terminal: a bar that moves, and a worker of our own when none runs."""
 
 import contextlib
+import importlib.util
+import os
 import subprocess
 import sys
 import time
@@ -94,7 +96,9 @@ class _OwnWorker:
             console.print("No worker runs, so this command brings its own.", highlight=False)
             only = ["--queue", missing[0].value] if len(missing) == 1 else []
             self._process = subprocess.Popen(  # noqa: S603 (our own module, no shell)
-                [sys.executable, "-m", "app", "worker", *only], cwd=ROOT, start_new_session=True
+                [sys.executable, "-m", "app", "worker", "--parent", str(os.getpid()), *only],
+                cwd=ROOT,
+                start_new_session=True,
             )
 
     def close(self) -> None:
@@ -114,4 +118,6 @@ def _queues_without_worker() -> list[Queue]:
 
 def ensure_training() -> None:
     """Install the training extra if it is not there yet; takes a minute or two once."""
+    if all(importlib.util.find_spec(name) for name in ("torch", "transformers", "peft", "gguf")):
+        return  # installed by us or by somebody who knows better
     install_extra("train", get_settings().home / "setup.log", lambda step: console.print(step, highlight=False))

@@ -17,6 +17,7 @@ def prepare() -> Settings:
         ArenaError: a setting, the folder or the database cannot be used; one sentence.
     """
     settings = get_settings()
+    settings.hand_on()
     configure_logging(settings)
     require_known_broker(settings)
     try:

@@ -1,6 +1,7 @@
 """``arena up``: the web page at once, the training extra behind it, then the workers; Ctrl-C stops everything."""
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from app.cli.address import address, remember
 from app.cli.output import console
 from app.cli.prepare import prepare
 from app.config import ROOT, Settings
@@ -80,15 +82,14 @@ class _Children:
     @property
     def address(self) -> str:
         """Where the page is, as seen from this machine."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104 (compared, not bound)
-        return f"http://{host}:{self.port}"
+        return address(self.host, self.port)
 
     def install_then_work(self) -> None:
         """Install the training extra, then keep workers running."""
         installer = self._start("app.setup", "train", "--torch", self.torch, "--home", str(self.settings.home))
         if installer is None or installer.wait() != 0:
             return  # the page says what went wrong
-        while (worker := self._start("app", "worker")) is not None:
+        while (worker := self._start("app", "worker", "--parent", str(os.getpid()))) is not None:
             worker.wait()
             self.stopping.wait(_RESTART_SECONDS)
 
@@ -139,6 +140,7 @@ def run(*, host: str, port: int, torch: str) -> int:
         children.start_web()
         if children.stopping.is_set():
             return 0
+        remember(settings, host, port)
         with session_scope() as session:
             now = datetime.now(UTC)
             token = accounts.make_entry_link(session, accounts.the_admin(session, now=now), now=now)

@@ -1,5 +1,6 @@
 """``arena worker``: the Celery processes that do background work."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -17,8 +18,11 @@ _STOP_SECONDS = 28.0
 """A little less than `arena up` waits, a little more than a job gets to save what it has."""
 
 
-def run(queue: Queue | None) -> int:
-    """Run a worker for one queue, or one for each, until told to stop. Returns the exit code."""
+def run(queue: Queue | None, *, parent: int = 0) -> int:
+    """Run a worker for one queue, or one for each, until told to stop. Returns the exit code.
+
+    With ``parent`` it also stops when that process, which started it, is gone.
+    """
     stopping = threading.Event()
 
     def on_signal(_number: int, _frame: "FrameType | None") -> None:
@@ -28,6 +32,8 @@ def run(queue: Queue | None) -> int:
         signal.signal(number, on_signal)
     processes = [_start(one) for one in ([queue] if queue else list(Queue))]
     while not stopping.is_set() and all(process.poll() is None for process in processes):
+        if parent and os.getppid() != parent:
+            break
         stopping.wait(0.3)
     for process in processes:
         if process.poll() is None:

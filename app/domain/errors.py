@@ -12,9 +12,11 @@ class ArenaError(Exception):
 
     status: HTTPStatus = HTTPStatus.BAD_REQUEST
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, detail: str = "") -> None:
         super().__init__(message)
         self.message = message
+        self.detail = detail
+        """What the machine said, for the terminal and the log: it may name hosts and users."""
 
 
 class NotFoundError(ArenaError):
@@ -61,3 +63,7 @@ class UnavailableError(ArenaError):
     """The arena itself cannot serve right now: database, broker, disk or model missing."""
 
     status = HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class DatabaseAwayError(UnavailableError):
+    """The database does not answer; it may come back, and whoever can wait should."""

@@ -9,14 +9,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 from app.domain.terms import BallotState, Order, VoterKind
 from app.models.types import Identified, Table, TextEnum
 
-_LIVE = "state IN ('open', 'voted') AND NOT is_repeat"
+_LIVE = "state IN ('open', 'voted') AND NOT is_repeat AND voter_kind = 'rater'"
 _HELD = "state = 'open' AND voter_kind = 'rater'"
 
 
 class Ballot(Identified, Table):
     """Holds one of the pair's k slots while it is open or voted.
 
-    The database itself forbids a slot taken twice, a pair shown twice in one order and showing, and a
+    The database itself forbids a rater's slot taken twice, a pair shown twice in one order and showing, and a
     rater with two open ballots in one eval batch (two tabs show the same ballot).
     """
 

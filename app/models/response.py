@@ -36,7 +36,7 @@ class Response(Identified, Table):
     prompt_sha256: Mapped[str] = mapped_column(String(64))
     system_sha256: Mapped[str] = mapped_column(String(64))
     sampling_sha256: Mapped[str] = mapped_column(String(64))
-    seed: Mapped[int] = mapped_column(BigInteger)
+    seed: Mapped[int] = mapped_column(BigInteger, index=True)
     twin: Mapped[int] = mapped_column(default=0)
     """0, or 1 for the second text of a placebo pair: it keys the sampling noise."""
     sampling: Mapped[dict[str, Any]]

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.errors import NotFoundError
 from app.domain.sampling import Sampling
-from app.domain.terms import BallotState, BatchState, CheckpointKind, Design, PairKind, Reveal
+from app.domain.terms import BallotState, BatchState, CheckpointKind, Design, PairKind, Reveal, VoterKind
 from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Response, Suite, Tally
 from app.queries.checkpoints import CheckpointRow, checkpoint_rows
 from app.queries.jobs import JobView, job_views
@@ -103,7 +103,7 @@ def batch_rows(session: Session, *conditions: Any) -> tuple[BatchRow, ...]:
     votes = _counts(
         session,
         select(Tally.eval_batch_id, func.sum(Tally.first + Tally.second + Tally.tie))
-        .where(Tally.eval_batch_id.in_(ids))
+        .where(Tally.eval_batch_id.in_(ids), Tally.voter_kind == VoterKind.RATER)
         .group_by(Tally.eval_batch_id),
     )
     jobs = job_views(session, (batch.job_id for batch, *_ in found))

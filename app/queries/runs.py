@@ -68,7 +68,7 @@ class RunPage:
     tokens_per_second: float | None
     notes: tuple[str, ...]
     recipe: tuple[tuple[str, str], ...]
-    """(key, value) in the recipe file's order; keys of a table carry its name: ``lora.r``."""
+    """(key, value) by table; keys of a table carry its name: ``lora.r``."""
     train: tuple[Point, ...]
     validation: tuple[Point, ...]
     checkpoints: tuple[CheckpointRow, ...]

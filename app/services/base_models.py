@@ -98,11 +98,12 @@ def mark_ready(session: Session, model: BaseModel, fetched: Fetched, *, now: dat
     Raises:
         ConflictError: the folder now holds other weights than the ones results were made with.
     """
-    if model.weights_hash and model.weights_hash != fetched.weights_hash:
+    known = (model.weights_hash, model.tokenizer_hash, model.template_hash)
+    if model.weights_hash and known != (fetched.weights_hash, fetched.tokenizer_hash, fetched.template_hash):
         raise ConflictError(
-            f"The folder of {model.name} now holds other weights than when it was added. Add it under a new name."
+            f"The folder of {model.name} now holds another model than when it was added. Add it under a new name."
         )
-    if model.source is BaseModelSource.BUILT_IN:
+    if model.name in BUILT_IN_NAMES:
         model.name = fetched.name
     model.state = BaseModelState.READY
     model.error = ""

@@ -79,7 +79,16 @@ def register_adapter(session: Session, run: Run, saved: SavedAdapter, *, now: da
     checkpoint.effect = saved.effect
     session.add(checkpoint)
     session.flush()
+    if saved.is_last:
+        mark_last(session, run)
     return checkpoint
+
+
+def mark_last(session: Session, run: Run) -> None:
+    """Of all checkpoints of a run, those of earlier attempts included, the furthest is the last."""
+    of_run = session.scalars(select(Checkpoint).where(Checkpoint.run_id == run.id).order_by(Checkpoint.step)).all()
+    for checkpoint in of_run:
+        checkpoint.is_last = checkpoint is of_run[-1]
 
 
 def _is_used(session: Session, checkpoint: Checkpoint) -> bool:

@@ -143,6 +143,8 @@ def _check_row(row: dict[str, Any], source: str, line: int) -> None:
     elif "instruction" in row and "output" in row:
         text_field(row, "instruction", source, line)
         text_field(row, "output", source, line)
+        if not isinstance(row.get("input", ""), str):
+            raise BadRowError(source, line, '"input" must be a text')
     elif "text" in row:
         text_field(row, "text", source, line)
     else:

@@ -86,6 +86,7 @@ def launch(session: Session, plan: LaunchPlan, *, now: datetime) -> EvalBatch:
     )
     batch.job_id = jobs.enqueue(session, JobKind.GENERATE, batch.id, title=f"Generate for {batch.name}", now=now).id
     announce(session, "pairs", batch.id, now=now)
+    session.flush()
     return batch
 
 
@@ -129,9 +130,9 @@ def _free_name(session: Session, wanted: str, suite: Suite) -> str:
             raise ConflictError(f"There is an eval batch {wanted!r} already. Choose another name.")
         return wanted
     number = 1
-    while f"{suite.name} #{number}" in taken:
+    while f"{suite.name}-{number}" in taken:
         number += 1
-    return f"{suite.name} #{number}"
+    return f"{suite.name}-{number}"
 
 
 def close(session: Session, batch: EvalBatch, *, now: datetime) -> None:
@@ -140,7 +141,7 @@ def close(session: Session, batch: EvalBatch, *, now: datetime) -> None:
     Raises:
         ConflictError: it is closed already.
     """
-    session.refresh(batch, with_for_update=True)
+    session.refresh(batch, with_for_update={"key_share": True})  # rows that point to it may still be added
     if batch.state is BatchState.CLOSED:
         raise ConflictError(f"The eval batch {batch.name} is closed already.")
     batch.state = BatchState.CLOSED

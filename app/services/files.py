@@ -1,5 +1,6 @@
 """Reading JSON Lines that people wrote: every problem is named with file and line."""
 
+import codecs
 import hashlib
 import json
 import re
@@ -23,6 +24,7 @@ def read_bytes(path: Path) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise BadInputError(f"{path} cannot be read ({error.strerror}). Check the path.") from error
+    content = content.removeprefix(codecs.BOM_UTF8)
     if not content.strip():
         raise BadInputError(f"{path} is empty: one JSON object a line is needed.")
     return content
@@ -80,6 +82,9 @@ def conversation(row: dict[str, Any], source: str, line: int) -> list[dict[str, 
         if not isinstance(turn, dict) or turn.get("role") not in ("system", "user", "assistant"):
             raise BadRowError(source, line, 'every turn needs a "role": system, user or assistant')
         turns.append({"role": turn["role"], "content": text_field(turn, "content", source, line)})
+    first = next((turn["role"] for turn in turns if turn["role"] != "system"), "")
+    if first != "user":
+        raise BadRowError(source, line, "the first turn after the system's must be the user's")
     return turns
 
 

@@ -127,6 +127,22 @@ def _row(batch: EvalBatch, item: Generated, engine: str, now: datetime) -> dict[
     }
 
 
+def _paired(
+    session: Session, batch: EvalBatch, prompt_ids: Sequence[uuid.UUID]
+) -> set[tuple[uuid.UUID, int, uuid.UUID, uuid.UUID]]:
+    """The pairs of these prompts that are there already, as (prompt, replicate, first, second)."""
+    wanted = list(dict.fromkeys(prompt_ids))
+    found: set[tuple[uuid.UUID, int, uuid.UUID, uuid.UUID]] = set()
+    for start in range(0, len(wanted), _CHUNK):
+        query = select(Pair.prompt_id, Pair.replicate, Pair.first_id, Pair.second_id).where(
+            Pair.eval_batch_id == batch.id,
+            Pair.kind == PairKind.MAIN,
+            Pair.prompt_id.in_(wanted[start : start + _CHUNK]),
+        )
+        found.update((row.prompt_id, row.replicate, row.first_id, row.second_id) for row in session.execute(query))
+    return found
+
+
 def form_pairs(session: Session, batch: EvalBatch, plan: Sequence[Planned], *, now: datetime) -> int:
     """Make every pair of the plan whose two responses are there; returns how many are new.
 
@@ -144,10 +160,7 @@ def form_pairs(session: Session, batch: EvalBatch, plan: Sequence[Planned], *, n
         if planned.seed in responses:
             place = by_place.setdefault((planned.prompt_id, planned.replicate), {})
             place[planned.key["fingerprint"]] = (planned, responses[planned.seed])
-    there = {
-        (pair.prompt_id, pair.replicate, pair.first_id, pair.second_id)
-        for pair in session.scalars(select(Pair).where(Pair.eval_batch_id == batch.id, Pair.kind == PairKind.MAIN))
-    }
+    there = _paired(session, batch, [planned.prompt_id for planned in plan])
     new = 0
     for (prompt_id, replicate), answers in by_place.items():
         for meeting in meetings:

@@ -10,8 +10,8 @@ from app import jobs
 from app.domain.errors import ConflictError
 from app.domain.names import check_name
 from app.domain.recipes import RecipeRow
-from app.domain.terms import BaseModelState, JobKind, JobState, Split
-from app.models import BaseModel, Dataset, Job, Run, RunMetric
+from app.domain.terms import BaseModelState, JobKind, Split
+from app.models import BaseModel, Job, Run, RunMetric
 from app.queries.lookup import find_base_model, find_dataset
 from app.services.base_models import fetch_base_model
 from app.services.events import announce
@@ -56,6 +56,7 @@ def launch_run(
     session.flush()
     run.job_id = jobs.enqueue(session, JobKind.TRAIN, run.id, title=f"Train {run.name}", now=now, after=fetching).id
     announce(session, "run", run.id, now=now)
+    session.flush()
     return run
 
 
@@ -126,13 +127,3 @@ def record(session: Session, run: Run, metrics: list[Metric], *, now: datetime) 
 def note(run: Run, warning: str) -> None:
     """Keep a warning of the training with the run."""
     run.notes = "\n".join(filter(None, (run.notes, warning)))
-
-
-def dataset_of(session: Session, run: Run) -> Dataset:
-    """The dataset a run learns from."""
-    return session.get_one(Dataset, run.dataset_id)
-
-
-def state_of(session: Session, run: Run) -> JobState:
-    """Where the run stands, which its job knows."""
-    return session.get_one(Job, run.job_id).state

@@ -17,6 +17,7 @@ from app.domain.terms import BallotState, BatchState, Choice, Order, Outcome, Pa
 from app.models import Ballot, EvalBatch, Pair, Response, Tally, Verdict, Voter
 from app.services.events import announce
 
+_NOT_YOURS = "This ballot is not yours or no longer exists. Reload the page to go on."
 _LIVE = (BallotState.OPEN, BallotState.VOTED)
 _MAY_COME_BACK = (BallotState.EXPIRED, BallotState.RETRACTED)
 """A pair whose ballots all lapsed or were taken back may come back to the same voter, in the same order."""
@@ -57,8 +58,11 @@ def issue(
 
 
 def _locked(session: Session, batch_id: uuid.UUID) -> EvalBatch:
-    """The batch, locked: issuing is serial within a batch, so blocks of orders and slots stay exact."""
-    batch = session.get(EvalBatch, batch_id, with_for_update=True)
+    """The batch, locked: issuing is serial within a batch, so blocks of orders and slots stay exact.
+
+    Not against new pairs, which only point to it: voting must not make generation wait.
+    """
+    batch = session.get(EvalBatch, batch_id, with_for_update={"key_share": True}, populate_existing=True)
     if batch is None:
         raise NotFoundError("There is nothing to vote on at this address. Ask for a new link.")
     return batch
@@ -286,7 +290,7 @@ def own_ballot(session: Session, ballot_id: uuid.UUID, voter: Voter) -> Ballot:
     """
     ballot = session.scalar(select(Ballot).where(Ballot.id == ballot_id, Ballot.voter_id == voter.id).with_for_update())
     if ballot is None:
-        raise NotFoundError("This ballot is not yours or no longer exists. Reload the page to go on.")
+        raise NotFoundError(_NOT_YOURS)
     return ballot
 
 
@@ -298,9 +302,14 @@ def _count(session: Session, ballot: Ballot, verdict: Verdict, by: int) -> None:
     values: dict[Any, Any] = {column: column + by}
     if verdict.choice is Choice.BOTH_BAD:
         values[Tally.both_bad] = Tally.both_bad + by
-    session.execute(
-        update(Tally).where(Tally.pair_id == ballot.pair_id, Tally.voter_kind == ballot.voter_kind).values(values)
-    )
+    counted = session.scalars(
+        update(Tally)
+        .where(Tally.pair_id == ballot.pair_id, Tally.voter_kind == ballot.voter_kind)
+        .values(values)
+        .returning(Tally.pair_id)
+    ).all()
+    if len(counted) != 1:  # a verdict nobody counts must not be stored
+        raise RuntimeError(f"pair {ballot.pair_id} has no tally for a {ballot.voter_kind}")
 
 
 def skip(session: Session, ballot_id: uuid.UUID, voter: Voter, *, now: datetime, reason: str = "") -> Ballot:
@@ -347,8 +356,13 @@ def undo(session: Session, ballot_id: uuid.UUID, voter: Voter, *, rules: Rules, 
         NotFoundError: no such ballot for this voter.
         ConflictError: it is not the last vote, the grace time is over, or voting is closed.
     """
+    batch_id = session.scalar(select(Ballot.eval_batch_id).where(Ballot.id == ballot_id, Ballot.voter_id == voter.id))
+    if batch_id is None:
+        raise NotFoundError(_NOT_YOURS)
+    batch = _locked(session, batch_id)  # before the ballot, as everybody does who needs both
     ballot = own_ballot(session, ballot_id, voter)
-    batch = _locked(session, ballot.eval_batch_id)
+    if ballot.state is BallotState.RETRACTED:
+        raise ConflictError("This vote was taken back already. Reload the page to vote on the pair again.")
     last = undoable(session, batch.id, voter, rules=rules, now=now)
     if batch.state is BatchState.CLOSED or last is None or last.id != ballot.id:
         raise ConflictError("Only the last vote can be taken back, and only shortly after it. It stands.")

@@ -17,6 +17,8 @@ from app.services import accounts
 from app.services.voting import Rules
 
 COOKIE = "arena_session"
+_WRITERS = 20
+"""Half of the threads that run routes; also the size of the Postgres pool."""
 
 
 def get_settings(request: Request) -> Settings:
@@ -52,7 +54,9 @@ def write_session(database: DatabaseDep) -> Iterator[Session]:
 # With FastAPI's default scope a failing commit answers 200: a vote lost in silence. "function" ends the
 # transaction before the response leaves.
 ReadDep = Annotated[Session, Depends(read_session, scope="function")]
-WriteDep = Annotated[Session, Depends(write_session, scope="function")]
+# Writers wait in line for SQLite's one lock. Waiting in a thread each, forty of them would hold every thread of the
+# server, and the one with the lock would find none to go on in; this way most of them wait without a thread.
+WriteDep = Annotated[Session, Depends(write_session, scope="function", max_concurrency=_WRITERS)]
 
 
 def get_now() -> datetime:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -43,70 +44,86 @@ def answer(request: Request, status: HTTPStatus, message: str) -> Response:
     return render(request, "error.html", status=status, page=page)
 
 
+def _sign_in(request: Request, error: SignInRequiredError) -> Response:
+    if "application/json" in request.headers.get("accept", "") or request.method != "GET":
+        return answer(request, error.status, error.message)
+    return render(request, "enter/needed.html", status=error.status)
+
+
+def _arena(request: Request, error: ArenaError) -> Response:
+    if error.detail:
+        log.warning("request_refused", path=request.url.path, detail=error.detail)
+    return answer(request, error.status, error.message)
+
+
+def _http(request: Request, error: HTTPException) -> Response:
+    status = HTTPStatus(error.status_code)
+    sentence = "There is no page at this address." if status is HTTPStatus.NOT_FOUND else str(error.detail)
+    return answer(request, status, sentence)
+
+
+def _form(request: Request, error: RequestValidationError) -> Response:
+    problem = error.errors()[0]
+    field = str(problem["loc"][-1]).replace("_", " ")
+    status = HTTPStatus.NOT_FOUND if problem["loc"][0] == "path" else HTTPStatus.UNPROCESSABLE_ENTITY
+    if status is HTTPStatus.NOT_FOUND:
+        return answer(request, status, "There is no page at this address.")
+    return answer(request, status, f"The field “{field}” cannot be used: {problem['msg'].lower()}.")
+
+
+def _integrity(request: Request, error: IntegrityError) -> Response:
+    # Two requests met at a unique constraint: the first one stands.
+    log.info("constraint_kept", path=request.url.path, detail=type(error.orig).__name__)
+    return answer(
+        request,
+        HTTPStatus.CONFLICT,
+        "Somebody did the same at this moment. Nothing was stored twice; reload.",
+    )
+
+
+def _data(request: Request, error: DataError) -> Response:
+    log.info("value_refused", detail=type(error.orig).__name__)
+    return answer(
+        request,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The database cannot store what was sent: a text holds a null character, or a value is too long or too "
+        "large. Nothing was stored.",
+    )
+
+
+def _database(request: Request, error: SQLAlchemyError) -> Response:
+    log.error("database_failed", path=request.url.path, kind=type(error).__name__)
+    return answer(
+        request,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "The database cannot be used right now. Nothing was changed.",
+    )
+
+
+def _unexpected(request: Request, error: Exception) -> Response:
+    log.error("request_failed", path=request.url.path, kind=type(error).__name__)
+    response = answer(
+        request,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "Something unexpected went wrong here. Nothing was stored; the log of the arena says more.",
+    )
+    response.headers.update(HEADERS)  # this answer is made outside of the middleware that adds them
+    return response
+
+
+_HANDLERS: dict[int | type[Exception], Any] = {
+    SignInRequiredError: _sign_in,
+    ArenaError: _arena,
+    HTTPException: _http,
+    RequestValidationError: _form,
+    IntegrityError: _integrity,
+    DataError: _data,
+    SQLAlchemyError: _database,
+    500: _unexpected,
+}
+
+
 def install(app: FastAPI) -> None:
     """Register the handlers."""
-
-    @app.exception_handler(SignInRequiredError)
-    def _sign_in(request: Request, error: SignInRequiredError) -> Response:
-        if "application/json" in request.headers.get("accept", "") or request.method != "GET":
-            return answer(request, error.status, error.message)
-        return render(request, "enter/needed.html", status=error.status)
-
-    @app.exception_handler(ArenaError)
-    def _arena(request: Request, error: ArenaError) -> Response:
-        return answer(request, error.status, error.message)
-
-    @app.exception_handler(HTTPException)
-    def _http(request: Request, error: HTTPException) -> Response:
-        status = HTTPStatus(error.status_code)
-        sentence = "There is no page at this address." if status is HTTPStatus.NOT_FOUND else str(error.detail)
-        return answer(request, status, sentence)
-
-    @app.exception_handler(RequestValidationError)
-    def _form(request: Request, error: RequestValidationError) -> Response:
-        problem = error.errors()[0]
-        field = str(problem["loc"][-1]).replace("_", " ")
-        status = HTTPStatus.NOT_FOUND if problem["loc"][0] == "path" else HTTPStatus.UNPROCESSABLE_ENTITY
-        if status is HTTPStatus.NOT_FOUND:
-            return answer(request, status, "There is no page at this address.")
-        return answer(request, status, f"The field “{field}” cannot be used: {problem['msg'].lower()}.")
-
-    @app.exception_handler(IntegrityError)
-    def _integrity(request: Request, error: IntegrityError) -> Response:
-        # Two requests met at a unique constraint: the first one stands.
-        log.info("constraint_kept", path=request.url.path, detail=type(error.orig).__name__)
-        return answer(
-            request,
-            HTTPStatus.CONFLICT,
-            "Somebody did the same at this moment. Nothing was stored twice; reload.",
-        )
-
-    @app.exception_handler(DataError)
-    def _data(request: Request, error: DataError) -> Response:
-        log.info("value_refused", detail=type(error.orig).__name__)
-        return answer(
-            request,
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "The database cannot store what was sent: a text holds a null character, or a value is too long or too "
-            "large. Nothing was stored.",
-        )
-
-    @app.exception_handler(SQLAlchemyError)
-    def _database(request: Request, error: SQLAlchemyError) -> Response:
-        log.error("database_failed", path=request.url.path, kind=type(error).__name__)
-        return answer(
-            request,
-            HTTPStatus.SERVICE_UNAVAILABLE,
-            "The database cannot be used right now. Nothing was changed.",
-        )
-
-    @app.exception_handler(500)
-    def _unexpected(request: Request, error: Exception) -> Response:
-        log.error("request_failed", path=request.url.path, kind=type(error).__name__)
-        response = answer(
-            request,
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-            "Something unexpected went wrong here. Nothing was stored; the log of the arena says more.",
-        )
-        response.headers.update(HEADERS)  # this answer is made outside of the middleware that adds them
-        return response
+    for kind, handler in _HANDLERS.items():
+        app.add_exception_handler(kind, handler)

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 
 from app.db import Database
@@ -24,6 +25,7 @@ STREAM_SECONDS = 600.0
 """A stream ends after this long and the browser connects again, so that no forgotten page holds one for ever."""
 _KEEP_ALIVE_SECONDS = 15.0
 _MOST = 1000
+_WINDOW = 200
 
 
 @dataclass(frozen=True)
@@ -42,40 +44,41 @@ class LiveHub:
     database: Database
     poll_seconds: float
     _streams: set["asyncio.Queue[Hint | None]"] = field(default_factory=set)
+    _known: set[int] | None = None
+    """Ids in the window at the last turn; `None` before the first."""
 
     async def run(self) -> None:
         """Poll until cancelled. A database that is away is asked again at the next turn."""
-        last: int | None = None
         try:
             while True:
                 try:
-                    last = await self._turn(last)
-                except UnavailableError as error:
-                    log.warning("live_poll_failed", reason=error.message)
+                    await self._turn()
+                except (UnavailableError, SQLAlchemyError) as error:
+                    log.warning("live_poll_failed", reason=type(error).__name__)
                 await asyncio.sleep(self.poll_seconds)
         finally:
             for stream in self._streams:
                 stream.put_nowait(None)
 
-    async def _turn(self, last: int | None) -> int | None:
-        if last is None:
-            return await run_in_threadpool(self.newest)
-        if not self._streams:  # nobody listens: only keep up
-            return await run_in_threadpool(self.newest)
-        hints = await run_in_threadpool(self.since, last)
-        for hint in hints:
+    async def _turn(self) -> None:
+        """Hand out what is new.
+
+        Numbers are given before the commit, so a smaller one may appear later: each turn looks back over a
+        window and passes over what was there before.
+        """
+        since = None if self._known is None else max(self._known, default=0) - _WINDOW
+        hints = await run_in_threadpool(self.since, since)
+        fresh = [hint for hint in hints if hint.id not in self._known] if self._known is not None else []
+        self._known = {hint.id for hint in hints}
+        for hint in fresh:
             for stream in self._streams:
                 stream.put_nowait(hint)
-        return hints[-1].id if hints else last
 
-    def newest(self) -> int:
-        """Id of the newest event; 0 when there is none."""
+    def since(self, last: int | None) -> list[Hint]:
+        """Events after an id, oldest first; the newest few without one."""
         with self.database.session_scope(write=False) as session:
-            return session.scalar(select(func.max(Event.id))) or 0
-
-    def since(self, last: int) -> list[Hint]:
-        """Events after an id, oldest first."""
-        with self.database.session_scope(write=False) as session:
+            if last is None:
+                last = (session.scalar(select(func.max(Event.id))) or 0) - _WINDOW
             found = session.scalars(select(Event).where(Event.id > last).order_by(Event.id).limit(_MOST))
             return [Hint(event.id, event.topic, str(event.subject_id)) for event in found]
 
@@ -97,11 +100,10 @@ async def live(
     """Hints from now on, or from where a broken stream ended."""
     hub: LiveHub = request.app.state.live
     with hub.subscribe() as hints:
-        sent = last_event_id or 0
         missed = await run_in_threadpool(hub.since, last_event_id) if last_event_id else []
         for hint in missed:
-            sent = hint.id
             yield _event(hint)
+        sent = {hint.id for hint in missed}
         deadline = asyncio.get_running_loop().time() + STREAM_SECONDS
         while asyncio.get_running_loop().time() < deadline:
             try:
@@ -111,7 +113,7 @@ async def live(
                 continue
             if next_hint is None:
                 return
-            if next_hint.id > sent:
+            if next_hint.id not in sent:
                 yield _event(next_hint)
 
 

@@ -1,6 +1,6 @@
 """The first tables.
 
-Revision: fe36255429be, after: nothing.
+Revision: c65a47285906, after: nothing.
 """
 
 import sqlalchemy as sa
@@ -8,7 +8,7 @@ from alembic import op
 
 from app.models import types
 
-revision = "fe36255429be"
+revision = "c65a47285906"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -308,6 +308,7 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("response", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_response_checkpoint_id"), ["checkpoint_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_response_seed"), ["seed"], unique=False)
 
     op.create_table(
         "batch_checkpoint",
@@ -385,8 +386,8 @@ def upgrade() -> None:
             "uq_ballot_live_slot",
             ["pair_id", "voter_kind", "slot"],
             unique=True,
-            sqlite_where=sa.text("state IN ('open', 'voted') AND NOT is_repeat"),
-            postgresql_where=sa.text("state IN ('open', 'voted') AND NOT is_repeat"),
+            sqlite_where=sa.text("state IN ('open', 'voted') AND NOT is_repeat AND voter_kind = 'rater'"),
+            postgresql_where=sa.text("state IN ('open', 'voted') AND NOT is_repeat AND voter_kind = 'rater'"),
         )
         batch_op.create_index(
             "uq_ballot_open_rater",
@@ -447,8 +448,8 @@ def downgrade() -> None:
         )
         batch_op.drop_index(
             "uq_ballot_live_slot",
-            sqlite_where=sa.text("state IN ('open', 'voted') AND NOT is_repeat"),
-            postgresql_where=sa.text("state IN ('open', 'voted') AND NOT is_repeat"),
+            sqlite_where=sa.text("state IN ('open', 'voted') AND NOT is_repeat AND voter_kind = 'rater'"),
+            postgresql_where=sa.text("state IN ('open', 'voted') AND NOT is_repeat AND voter_kind = 'rater'"),
         )
         batch_op.drop_index("ix_ballot_batch_voter")
 
@@ -456,6 +457,7 @@ def downgrade() -> None:
     op.drop_table("pair")
     op.drop_table("batch_checkpoint")
     with op.batch_alter_table("response", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_response_seed"))
         batch_op.drop_index(batch_op.f("ix_response_checkpoint_id"))
 
     op.drop_table("response")

@@ -11,7 +11,6 @@ from tests.browser.driver import Complaints, launch, sign_in
 from tests.browser.server import serve
 from tests.browser.study import Study, home_settings
 
-
 PATIENCE = 20_000
 """Milliseconds a slow machine may take for what a fast one shows at once."""
 

@@ -40,9 +40,7 @@ def main() -> None:
             shutil.rmtree(home)
 
 
-def _draw(
-    browser: Browser, state: str, home: Path, out: Path, only: str, views: list[tuple[int, int, str]]
-) -> None:
+def _draw(browser: Browser, state: str, home: Path, out: Path, only: str, views: list[tuple[int, int, str]]) -> None:
     settings = home_settings(home)
     migrate(settings.database)
     study = Study(settings)

@@ -3,12 +3,15 @@
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
+
+from sqlalchemy import select
 
 from app.domain.terms import JobKind, JobState, Outcome
 from app.models import Job, Run
 from app.services import accounts
+from app.services.base_models import add_base_model
 from app.setup.state import SetupPhase
 from tests.browser import texts
 from tests.browser.study import Study
@@ -51,8 +54,6 @@ def first_start(study: Study) -> list[Page]:
     study.shipped_suite("brie-in-domain")
     study.dataset()
     with study.writing() as session:
-        from app.services.base_models import add_base_model  # noqa: PLC0415
-
         add_base_model(session, "smollm2-135m", now=study.now)
     study.run("brie-v1", recipe="brie-v1")
     return [
@@ -222,7 +223,7 @@ def crowded(study: Study) -> list[Page]:
 
 def trouble(study: Study) -> list[Page]:
     """No worker, no base model, no training: what is wrong and what to do."""
-    study.setup(SetupPhase.FAILED, "pip could not reach the package index. Check the network and start again; what is "
+    study.setup(SetupPhase.FAILED, "The packages could not be fetched. Check the network and start again; what is "
                 "installed already is kept.")  # fmt: skip
     study.shipped_suite()
     study.dataset()
@@ -275,12 +276,5 @@ def _reply(number: int, baseline: bool) -> str:
 
 def _only(study: Study, table: type[Run]) -> object:
     """Id of any row."""
-    from sqlalchemy import select  # noqa: PLC0415
-
     with study.database.session_scope(write=False) as session:
         return session.scalars(select(table.id).limit(1)).one()
-
-
-def renamed(page: Page, state: str) -> Page:
-    """The page under a name that is unique among all states."""
-    return replace(page, name=f"{state}-{page.name}")

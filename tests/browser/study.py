@@ -17,7 +17,7 @@ from app.config import DATA, Settings
 from app.db import Database
 from app.domain.recipes import find_recipe
 from app.domain.terms import CheckpointKind, Choice, FinishReason, JobState, Order, Outcome, Queue, Split, VoterKind
-from app.models import BaseModel, Checkpoint, Dataset, EvalBatch, Job, Pair, Run, Suite, Voter, Worker
+from app.models import BaseModel, Checkpoint, Dataset, EvalBatch, Job, Run, Suite, Verdict, Voter, Worker
 from app.services import accounts, base_models, datasets, eval_batches, responses, runs, suites, voting
 from app.services.checkpoints import SavedAdapter, register_adapter
 from app.services.responses import Generated, Planned
@@ -130,7 +130,7 @@ class Study:
     def train(self, run: Run, losses: Sequence[float], validation: dict[int, float], *, steps: int) -> None:
         """What a worker reports on the way: training losses from step 1 on, validation losses by step."""
         with self.writing() as session:
-            stored = session.merge(run)
+            stored = session.get_one(Run, run.id)
             runs.begin(session, stored, device="cuda (NVIDIA H200)", dtype="bfloat16", total_steps=steps,
                        trainable_parameters=4_884_480)  # fmt: skip
             stored.peak_memory_bytes = 2_400_000_000
@@ -175,7 +175,7 @@ class Study:
             effect=effect,
         )
         with self.writing() as session:
-            return register_adapter(session, session.merge(run), saved, now=self.now)
+            return register_adapter(session, session.get_one(Run, run.id), saved, now=self.now)
 
     def two_checkpoints(self) -> str:
         """A ready base model and a finished run on it; returns the name of the run's last checkpoint."""
@@ -204,13 +204,17 @@ class Study:
     ) -> None:
         """Responses to all prompts, or to those with these numbers, and the pairs they form."""
         with self.writing() as session:
-            stored = session.merge(batch)
+            stored = session.get_one(EvalBatch, batch.id)
             plan = responses.plan_of(session, stored)
             numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(p.prompt_id for p in plan))}
             wanted = set(numbers.values()) if prompts is None else set(prompts)
             chosen = [planned for planned in plan if numbers[planned.prompt_id] in wanted]
             responses.store(
-                session, stored, [self._generated(p, numbers, stored, writer) for p in chosen], engine="cpu", now=self.now
+                session,
+                stored,
+                [self._generated(p, numbers, stored, writer) for p in chosen],
+                engine="cpu",
+                now=self.now,
             )
             responses.form_pairs(session, stored, plan, now=self.now)
             self.working(session, stored.job_id, done=len(chosen), total=len(plan), eta_seconds=95.0)
@@ -230,9 +234,7 @@ class Study:
 
     def vote(self, batch: EvalBatch, outcomes: Iterable[Outcome], *, voter: str = "ines") -> None:
         """One vote for each outcome, on whatever ballot comes next."""
-        rules = voting.Rules(
-            secret=self.settings.secret_key(), lease=timedelta(hours=1), grace=timedelta(minutes=2)
-        )
+        rules = voting.Rules(secret=self.settings.secret_key(), lease=timedelta(hours=1), grace=timedelta(minutes=2))
         with self.writing() as session:
             who = self.rater(session, voter)
             for outcome in outcomes:
@@ -264,17 +266,11 @@ class Study:
 
     def choices(self) -> list[str]:
         """The standing choices in the order in which they were cast."""
-        from app.models import Verdict  # noqa: PLC0415
-
         with self.database.session_scope(write=False) as session:
             query = select(Verdict.choice).where(Verdict.retracted_at.is_(None)).order_by(Verdict.cast_at)
             return [str(choice) for choice in session.scalars(query)]
 
 
-def pairs_of(study: Study, batch: EvalBatch) -> int:
-    return study.count(Pair, Pair.eval_batch_id == batch.id)
-
-
 def home_settings(folder: Path) -> Settings:
     """Settings of an arena in a folder of its own, on SQLite; live hints come quickly."""
-    return Settings(_env_file=None, home=folder, secret="a test's secret", live_poll_seconds=0.05)
+    return Settings(home=folder, secret="a test's secret", live_poll_seconds=0.05)

@@ -1,4 +1,4 @@
-"""Every page in every state that was designed: readable for everybody, on a phone and on a desk, by day and by night."""
+"""Every page in every state that was designed: readable for all, on a phone and on a desk, by day and by night."""
 
 import shutil
 from pathlib import Path

@@ -34,7 +34,7 @@ PLAIN = (
 )
 
 HEBREW = "הגבינה מבשילה מן הקליפה פנימה, ואיש לא זירז אותה בלי לשלם על כך.\n\nזה דורש סבלנות."
-ARABIC = "ينضج الجبن من القشرة نحو الداخل، ولم يستعجله أحد قط دون أن يدفع ثمن ذلك.\n\nالأمر يحتاج إلى صبر."
+ARABIC = "ينضج الجبن من القشرة نحو الداخل، ولم يستعجله أحد قط دون أن يدفع ثمن ذلك.\n\nالأمر يحتاج إلى صبر."  # noqa: RUF001
 
 SEEING = """It shows that seeing is already a kind of looking *for*. A camera on your desk would record the mug, \
 the bills and the grain of the wood. You, for ten seconds, record their failure to be keys.

@@ -16,7 +16,7 @@ CHILD, CELERY = "worker.child", "celery"
 
 def launch(database: Database, tiny: Tiny, home: Path) -> EvalBatch:
     """Long enough to be met in the middle, one response at a time."""
-    return launch_tiny_batch(database, tiny, home, prompts=20, replicates=4, max_new_tokens=48)
+    return launch_tiny_batch(database, tiny, home, prompts=12, replicates=3, max_new_tokens=40)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_a_killed_child_is_followed_by_another_on_redis_and_postgres(
     tiny: Tiny,
 ) -> None:
     shared = {"database_url": database_url, "broker_url": redis_url}
-    arena = OwnArena.at(arena.home, **QUICK, **shared, generate_batch_size="1")
+    arena = OwnArena.at(arena.home, **QUICK, **shared, generate_batch_size="2")
     with process_settings(arena.home, **shared):
         database = get_database()
         batch = launch(database, tiny, arena.home)

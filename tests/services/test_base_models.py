@@ -68,7 +68,7 @@ def test_a_ready_model_whose_folder_is_gone_is_brought_again(session: Session, t
 def test_other_weights_in_the_same_folder_are_refused(session: Session) -> None:
     model = add_base_model(session, "smollm2-135m", now=NOW)
     mark_ready(session, model, FETCHED, now=NOW)
-    with pytest.raises(ConflictError, match="other weights"):
+    with pytest.raises(ConflictError, match="Add it under a new name"):
         mark_ready(session, model, replace(FETCHED, weights_hash=sha256("changed")), now=NOW)
 
 

@@ -59,7 +59,7 @@ def members(session: Session, batch: EvalBatch) -> list[str]:
 def test_a_launch_freezes_the_plan_and_queues_its_generation(shelf: Session) -> None:
     batch = launch(shelf, plan(challengers=(V1, V2), replicates=2, votes_per_pair=3), now=NOW)
     assert members(shelf, batch) == ["tiny", V1, V2]
-    assert (batch.name, batch.state, batch.planned_pairs, batch.planned_responses) == ("suite #1", "open", 16, 24)
+    assert (batch.name, batch.state, batch.planned_pairs, batch.planned_responses) == ("suite-1", "open", 16, 24)
     assert batch.sampling == {
         "temperature": 0.7, "top_p": 0.9, "top_k": 0, "max_new_tokens": 320, "repetition_penalty": 1.1,
     }  # fmt: skip
@@ -91,7 +91,7 @@ def test_a_checkpoint_can_be_named_by_its_fingerprint(shelf: Session) -> None:
 @on_sqlite
 def test_free_names_are_numbered_and_given_ones_are_kept(shelf: Session) -> None:
     names = [launch(shelf, plan(name=name), now=NOW).name for name in ("", "", "mine", "")]
-    assert names == ["suite #1", "suite #2", "mine", "suite #3"]
+    assert names == ["suite-1", "suite-2", "mine", "suite-3"]
 
 
 REFUSED: dict[str, tuple[dict[str, Any], type[ArenaError], str]] = {

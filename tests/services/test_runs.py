@@ -27,8 +27,7 @@ def test_a_launched_run_is_frozen_and_queued(session: Session, tmp_path: Path) -
         "brie-v1", "brie-v1", recipe().content, base.id,
     )  # fmt: skip
     assert (job.kind, job.queue, job.state, job.waits_for_id) == (JobKind.TRAIN, Queue.GPU, JobState.QUEUED, None)
-    assert runs.dataset_of(session, run).name == "lessons"
-    assert runs.state_of(session, run) is JobState.QUEUED
+    assert session.get_one(Dataset, run.dataset_id).name == "lessons"
     assert ("run", run.id) in [(event.topic, event.subject_id) for event in session.scalars(select(Event))]
 
 

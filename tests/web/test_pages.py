@@ -1,0 +1,119 @@
+import re
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import select
+
+from app.config import DATA
+from app.domain.terms import Split
+from app.models import Dataset, Run
+from app.services import eval_batches, runs
+from app.services.base_models import add_base_model, mark_failed
+from app.services.shipped import import_shipped
+from tests.factories import NOW, Study, make_run
+from tests.fixtures import on_sqlite
+from tests.web.addresses import addresses, filled
+
+EVENTS = "/live"
+
+
+def ids_of(app: FastAPI, study: Study) -> dict[str, object]:
+    with app.state.database.session_scope(write=False) as session:
+        return {
+            "batch_id": study.batch.id,
+            "suite_id": study.suite.id,
+            "checkpoint_id": study.adapters[0].id,
+            "run_id": study.adapters[0].run_id,
+            "dataset_id": session.scalars(select(Dataset.id)).first(),
+            "token": "any",
+        }
+
+
+def pages(app: FastAPI, study: Study) -> list[str]:
+    ids = ids_of(app, study)
+    found = [filled(path, ids) for method, path in addresses(app) if method == "GET" and path != EVENTS]
+    return [f"{path}?suite=suite" if path == "/batches/plan" else path for path in found]
+
+
+def test_every_page_and_fragment_renders(app: FastAPI, admin: TestClient, study: Study) -> None:
+    for path in pages(app, study):
+        answer = admin.get(path)
+        assert answer.status_code == 200, path
+        assert "None" not in re.sub(r"<[^>]*>", "", answer.text), f"a value is missing on {path}"
+
+
+@on_sqlite
+def test_every_page_renders_before_anything_is_there(app: FastAPI, admin: TestClient) -> None:
+    for method, path in addresses(app):
+        if method == "GET" and "{" not in path and path not in {EVENTS, "/batches/plan"}:
+            assert admin.get(path).status_code == 200, path
+
+
+@on_sqlite
+def test_every_page_renders_in_the_states_of_failure(
+    app: FastAPI, admin: TestClient, study: Study, tmp_path: Path
+) -> None:
+    with app.state.database.session_scope() as session:
+        mark_failed(add_base_model(session, "owner/failed", now=NOW), "The hub does not answer.")
+        for number, loss in enumerate((float("inf"), 1.0)):
+            run = make_run(session, tmp_path, name=f"odd-{number}", done=False)
+            runs.record(session, run, [runs.Metric(Split.VALIDATION, 1, 0.5, loss)], now=NOW)
+        runs.cancel_run(session, run, now=NOW)
+        session.get_one(Dataset, run.dataset_id).path = str(tmp_path / "gone")
+        eval_batches.close(session, session.merge(study.batch), now=NOW)
+        odd = session.scalars(select(Run.id).where(Run.name.startswith("odd"))).all()
+    for path in (*pages(app, study), *(f"/runs/{run_id}" for run_id in odd)):
+        assert admin.get(path).status_code == 200, path
+
+
+@on_sqlite
+def test_every_page_renders_with_what_ships(app: FastAPI, admin: TestClient, tmp_path: Path) -> None:
+    with app.state.database.session_scope() as session:
+        import_shipped(session, data=DATA, artifacts=tmp_path, base_model="smollm2-135m", now=NOW)
+    assert "brie-v1" in admin.get("/runs").text
+    assert "brie-comprehensive" in admin.get("/suites").text
+    assert "smollm2-135m" in admin.get("/").text
+
+
+@on_sqlite
+def test_names_are_text_and_never_markup(app: FastAPI, admin: TestClient, study: Study) -> None:
+    evil = '<script>alert("x")</script>'
+    with app.state.database.session_scope() as session:
+        session.merge(study.batch).name = evil
+        session.merge(study.adapters[0]).name = evil
+        session.merge(study.suite).title = evil
+        session.get_one(Run, study.adapters[0].run_id).notes = evil
+    for path in pages(app, study):
+        assert "<script>alert" not in admin.get(path).text, path
+
+
+@on_sqlite
+def test_fragments_are_parts_of_their_pages(app: FastAPI, admin: TestClient, study: Study) -> None:
+    for fragment, page in (
+        ("/batches/list", "/batches"),
+        ("/runs/list", "/runs"),
+        ("/models/list", "/models"),
+        ("/jobs/table", "/jobs"),
+        ("/home/live", "/"),
+        (f"/results/{study.batch.id}/live", f"/results/{study.batch.id}"),
+        (f"/batches/{study.batch.id}/progress", f"/batches/{study.batch.id}"),
+        (f"/runs/{study.adapters[0].run_id}/progress", f"/runs/{study.adapters[0].run_id}"),
+        (f"/vote/{study.batch.id}/ballot", f"/vote/{study.batch.id}"),
+    ):
+        part = admin.get(fragment).text
+        assert "<html" not in part
+        root = re.search(r'id="([\w-]+)"', part)
+        assert root is not None, fragment
+        assert f'id="{root[1]}"' in admin.get(page).text, f"{page} does not hold what {fragment} replaces"
+
+
+@on_sqlite
+@pytest.mark.parametrize("secret", ["a key for tests", "hunter2"])
+def test_the_settings_page_shows_no_secret(app: FastAPI, admin: TestClient, secret: str) -> None:
+    settings = app.state.settings
+    app.state.settings = settings.model_copy(update={"broker_url": "redis://user:hunter2@host/0"})
+    page = admin.get("/settings").text
+    assert secret not in page
+    assert "ARENA_SECRET" in page

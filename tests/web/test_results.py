@@ -1,0 +1,57 @@
+import re
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import select
+
+from app.domain.terms import Choice, Order, Role
+from app.models import Ballot, Verdict
+from app.queries.report import report
+from tests.factories import client_for, make_account, make_study
+from tests.web.ballots import choose, look
+
+MARK = {"challenger": "Member 1 ", "baseline": "Member 0 "}
+
+
+@pytest.mark.parametrize("winner", MARK)
+def test_the_text_that_is_always_preferred_wins_on_the_page_and_in_the_report(
+    app: FastAPI, tmp_path: Path, winner: str
+) -> None:
+    """A scripted voter on the whole real path: it reads the page, picks by the text, and never sees an order."""
+    database = app.state.database
+    with database.session_scope() as session:
+        batch = make_study(session, tmp_path, prompts=9, votes_per_pair=2).batch
+        accounts = [make_account(session, name, Role.RATER).id for name in ("one", "two")]
+    for account_id in accounts:
+        voter = client_for(app, account_id)
+        while (ballot := look(voter, batch.id)).ballot_id is not None:
+            assert ballot.text_a.startswith(MARK[winner]) != ballot.text_b.startswith(MARK[winner])
+            choose(voter, batch.id, ballot.ballot_id, "a" if ballot.text_a.startswith(MARK[winner]) else "b")
+    with database.session_scope(write=False) as session:
+        orders = session.scalars(select(Ballot.order)).all()
+        assert orders.count(Order.FIRST_IS_A) == orders.count(Order.SECOND_IS_A) == 9
+        assert set(session.scalars(select(Verdict.choice))) == {Choice.A, Choice.B}
+        assert set(session.scalars(select(Verdict.outcome))) == {"second" if winner == "challenger" else "first"}
+        told = report(session, batch.id)["matchups"][0]
+    rate, word = (1.0, "better") if winner == "challenger" else (0.0, "worse")
+    assert (told["raters"]["all"]["win_rate"], told["raters"]["all"]["standing"]) == (rate, word)
+    page = text_of(client_for(app), f"/results/{batch.id}")
+    assert f"brie-v1/epoch-2 is {word} than tiny" in page
+    assert f"({rate:.0%})" in page
+
+
+def text_of(client: TestClient, path: str) -> str:
+    answer = client.get(path)
+    assert answer.status_code == 200
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer.text))
+
+
+def test_the_first_vote_changes_the_live_part(app: FastAPI, admin: TestClient, study: object) -> None:
+    live = f"/results/{study.batch.id}/live"
+    assert "No votes yet" in text_of(admin, live)
+    choose(admin, study.batch.id, look(admin, study.batch.id).ballot_id, "tie")
+    after = text_of(admin, live)
+    assert "The only vote so far" in after
+    assert "1 of 4 votes by people" in after
