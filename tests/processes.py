@@ -16,28 +16,28 @@ from app import jobs
 from app.config import ROOT, Settings, get_settings
 from app.db import get_database
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 180
 """How long a busy machine may take for what normally takes a few seconds."""
 
 QUICK = {"heartbeat_seconds": "0.3", "sweep_seconds": "0.3", "stale_seconds": "4"}
 """Settings of a worker that soon notices what has died, without taking a slow start for a death."""
 
 
-def variables(home: Path, **settings: str) -> dict[str, str]:
+def variables(home: Path, *, threads: int = 1, **settings: str) -> dict[str, str]:
     """Environment variables of an arena that fetches nothing at its first start and leaves cores to others."""
     given = {"home": str(home), "database_url": "", "broker_url": "", "base_model": "", "device": "cpu"}
     given |= {"log_level": "WARNING"} | settings
     return {f"ARENA_{name.upper()}": value for name, value in given.items()} | {
-        "OMP_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": str(threads),
         "TOKENIZERS_PARALLELISM": "false",
     }
 
 
 @contextmanager
-def process_settings(home: Path, **settings: str) -> Iterator[Settings]:
-    """Point this process, which reads its settings once, at another arena."""
+def process_settings(home: Path, *, threads: int = 1, **settings: str) -> Iterator[Settings]:
+    """Point this process, which reads its settings once, and those it starts at another arena."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in variables(home, **settings).items():
+        for name, value in variables(home, threads=threads, **settings).items():
             patch.setenv(name, value)
         _forget()
         try:

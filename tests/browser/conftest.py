@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from tests.browser.arena import Arena, home_settings
 from tests.browser.driver import Complaints, launch, sign_in
 from tests.browser.server import serve
-from tests.browser.study import Study, home_settings
 
 PATIENCE = 20_000
 """Milliseconds a slow machine may take for what a fast one shows at once."""
@@ -33,18 +33,18 @@ def chromium(chromium_path: Path) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def study(tmp_path: Path, sqlite_template: Path) -> Study:
+def arena(tmp_path: Path, sqlite_template: Path) -> Arena:
     """An empty arena."""
     home = tmp_path / "home"
     home.mkdir()
     shutil.copyfile(sqlite_template, home / "arena.db")
-    return Study(home_settings(home))
+    return Arena(home_settings(home))
 
 
 @pytest.fixture
-def address(study: Study) -> Iterator[str]:
+def address(arena: Arena) -> Iterator[str]:
     """Where the application answers."""
-    with serve(study.settings) as address:
+    with serve(arena.settings) as address:
         yield address
 
 
@@ -65,10 +65,10 @@ def visitor(chromium: Browser, address: str) -> Iterator[Callable[..., BrowserCo
 
 
 @pytest.fixture
-def admin(visitor: Callable[..., BrowserContext], study: Study) -> BrowserContext:
+def admin(visitor: Callable[..., BrowserContext], arena: Arena) -> BrowserContext:
     """A browser profile that is signed in as admin."""
     context = visitor()
-    sign_in(context, study.entry_path())
+    sign_in(context, arena.entry_path())
     return context
 
 

@@ -9,10 +9,10 @@ from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 from app.db import migrate
 from app.setup.programs import find_chromium
+from tests.browser.arena import Arena, home_settings
 from tests.browser.driver import launch, sign_in
 from tests.browser.server import serve
 from tests.browser.states import STATES
-from tests.browser.study import Study, home_settings
 
 VIEWS = [(1280, 900, "light"), (1280, 900, "dark"), (390, 844, "light"), (390, 844, "dark")]
 TALLEST = 4000
@@ -43,11 +43,11 @@ def main() -> None:
 def _draw(browser: Browser, state: str, home: Path, out: Path, only: str, views: list[tuple[int, int, str]]) -> None:
     settings = home_settings(home)
     migrate(settings.database)
-    study = Study(settings)
-    pages = STATES[state](study)
+    arena = Arena(settings)
+    pages = STATES[state](arena)
     with serve(settings) as address:
         signed_in, stranger = browser.new_context(base_url=address), browser.new_context(base_url=address)
-        sign_in(signed_in, study.entry_path())
+        sign_in(signed_in, arena.entry_path())
         for page in pages:
             if only in page.name:
                 _shoot(signed_in if page.signed_in else stranger, page.path, out / f"{state}-{page.name}", views)

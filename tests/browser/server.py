@@ -1,5 +1,6 @@
 """The real application on a port of this machine."""
 
+import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -14,13 +15,17 @@ from app.main import create_app
 
 @contextmanager
 def serve(settings: Settings) -> Iterator[str]:
-    """The address of the application with these settings, for as long as the block lasts."""
+    """The address of the application with these settings, for as long as the block lasts.
+
+    Logging, which the application sets up for the process, is put back afterwards.
+    """
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    app = create_app(settings)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        config = uvicorn.Config(
-            create_app(settings), log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="on"
-        )
+        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2, lifespan="on")
         server = uvicorn.Server(config)
         listening.listen(128)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="arena")
@@ -32,3 +37,5 @@ def serve(settings: Settings) -> Iterator[str]:
         finally:
             server.should_exit = True
             thread.join()
+            app.state.database.engine.dispose()
+            root.handlers, root.level = handlers, level

@@ -14,7 +14,7 @@ from app.services import accounts
 from app.services.base_models import add_base_model
 from app.setup.state import SetupPhase
 from tests.browser import texts
-from tests.browser.study import Study
+from tests.browser.arena import Arena
 
 FIRST, SECOND, TIE = Outcome.FIRST, Outcome.SECOND, Outcome.TIE
 LONG_NAME = "brie-v2-seed17-lora-r16-conversations-2026-11"
@@ -31,7 +31,7 @@ class Page:
     status: int = 200
 
 
-def empty(study: Study) -> list[Page]:
+def empty(arena: Arena) -> list[Page]:
     """Nothing yet: not even what ships with the arena."""
     return [
         Page("home", "/", "main a[href='/models']"),
@@ -47,58 +47,58 @@ def empty(study: Study) -> list[Page]:
     ]
 
 
-def first_start(study: Study) -> list[Page]:
+def first_start(arena: Arena) -> list[Page]:
     """Shipped material is there, training is being installed, the base model is on its way."""
-    study.setup(SetupPhase.INSTALLING, "PyTorch and the training packages are being installed.", "downloading torch")
-    study.shipped_suite()
-    study.shipped_suite("brie-in-domain")
-    study.dataset()
-    with study.writing() as session:
-        add_base_model(session, "smollm2-135m", now=study.now)
-    study.run("brie-v1", recipe="brie-v1")
+    arena.setup(SetupPhase.INSTALLING, "PyTorch and the training packages are being installed.", "downloading torch")
+    arena.shipped_suite()
+    arena.shipped_suite("brie-in-domain")
+    arena.dataset()
+    with arena.writing() as session:
+        add_base_model(session, "smollm2-135m", now=arena.now)
+    arena.run("brie-v1", recipe="brie-v1")
     return [
         Page("home", "/", "main a[href='/runs']"),
         Page("models", "/models"),
         Page("runs", "/runs", "main .button-main"),
-        Page("run-waiting", f"/runs/{_only(study, Run)}"),
+        Page("run-waiting", f"/runs/{_only(arena, Run)}"),
         Page("settings", "/settings"),
-        Page("enter", study.entry_path(), "main button", signed_in=False),
+        Page("enter", arena.entry_path(), "main button", signed_in=False),
         Page("not-signed-in", "/", signed_in=False, status=401),
         Page("no-such-page", "/nowhere", "main a", status=404),
     ]
 
 
-def study_room(study: Study) -> list[Page]:
+def study_room(arena: Arena) -> list[Page]:
     """One of everything, in the middle of the work."""
-    study.worker()
-    suite = study.shipped_suite()
-    dataset = study.dataset()
-    study.base_model()
-    done = study.run(LONG_NAME)
-    study.train(done, noisy(120, 3.4, 2.35, 1), {0: 3.41, 30: 2.9, 60: 2.62, 90: 2.5, 120: 2.47}, steps=120)
-    early = study.checkpoint(done, "epoch-1", 60, is_last=False)
-    last = study.checkpoint(done, "epoch-2", 120, is_last=True)
-    study.end(done.job_id)
-    short = study.run("brie-v1", recipe="brie-v1")
-    study.train(short, noisy(10, 3.4, 3.3, 2), {0: 3.41, 10: 3.39}, steps=10)
-    weak = study.checkpoint(short, "step-10", 10, is_last=True, passed=False)
-    study.end(short.job_id)
-    running = study.run("brie-v2-lower-rate")
-    study.train(running, noisy(71, 3.4, 2.6, 3), {0: 3.41, 30: 3.0, 60: 2.76}, steps=120)
-    failed = study.run("brie-v2-too-fast")
-    study.train(failed, noisy(14, 3.4, 9.5, 4), {0: 3.41}, steps=120)
-    study.end(failed.job_id, JobState.FAILED, "The loss became infinite at step 15. No checkpoint was saved. "
+    arena.worker()
+    suite = arena.shipped_suite()
+    dataset = arena.dataset()
+    arena.base_model()
+    done = arena.run(LONG_NAME)
+    arena.train(done, noisy(120, 3.4, 2.35, 1), {0: 3.41, 30: 2.9, 60: 2.62, 90: 2.5, 120: 2.47}, steps=120)
+    early = arena.checkpoint(done, "epoch-1", 60, is_last=False)
+    last = arena.checkpoint(done, "epoch-2", 120, is_last=True)
+    arena.end(done.job_id)
+    short = arena.run("brie-v1", recipe="brie-v1")
+    arena.train(short, noisy(10, 3.4, 3.3, 2), {0: 3.41, 10: 3.39}, steps=10)
+    weak = arena.checkpoint(short, "step-10", 10, is_last=True, passed=False)
+    arena.end(short.job_id)
+    running = arena.run("brie-v2-lower-rate")
+    arena.train(running, noisy(71, 3.4, 2.6, 3), {0: 3.41, 30: 3.0, 60: 2.76}, steps=120)
+    failed = arena.run("brie-v2-too-fast")
+    arena.train(failed, noisy(14, 3.4, 9.5, 4), {0: 3.41}, steps=120)
+    arena.end(failed.job_id, JobState.FAILED, "The loss became infinite at step 15. No checkpoint was saved. "
               "Train again with a lower learning_rate.")  # fmt: skip
-    closed = study.batch(suite.name, last.name, name="Does epoch 2 beat the base?")
-    study.write(closed, lambda n, base: "" if base and n in (3, 9) else _reply(n, base))
-    study.vote(closed, _outcomes(55, 0.72, 0.1, 5))
-    study.close(closed)
-    waiting = study.batch(suite.name, last.name, early.name, votes_per_pair=2, allow_repeats=True)
-    study.write(waiting, _reply, prompts=range(31), finish=False)
-    study.vote(waiting, _outcomes(17, 0.6, 0.1, 6))
-    broken = study.batch(suite.name, early.name, name="Interrupted by a full disk", seed=2)
-    study.write(broken, _reply, prompts=range(12), finish=False)
-    study.end(broken.job_id, JobState.FAILED, "No space is left on the disk. The 24 responses written so far are kept. "
+    closed = arena.batch(suite.name, last.name, name="Does epoch 2 beat the base?")
+    arena.write(closed, lambda n, base: "" if base and n in (3, 9) else _reply(n, base))
+    arena.vote(closed, _outcomes(55, 0.72, 0.1, 5))
+    arena.close(closed)
+    waiting = arena.batch(suite.name, last.name, early.name, votes_per_pair=2, allow_repeats=True)
+    arena.write(waiting, _reply, prompts=range(31), finish=False)
+    arena.vote(waiting, _outcomes(17, 0.6, 0.1, 6))
+    broken = arena.batch(suite.name, early.name, name="Interrupted by a full disk", seed=2)
+    arena.write(broken, _reply, prompts=range(12), finish=False)
+    arena.end(broken.job_id, JobState.FAILED, "No space is left on the disk. The 24 responses written so far are kept. "
               "Make room, then press “Go on writing responses”.")  # fmt: skip
     return [
         Page("home", "/", f"main a[href='/vote/{waiting.id}']"),
@@ -128,14 +128,12 @@ def study_room(study: Study) -> list[Page]:
     ]
 
 
-def voting(study: Study) -> list[Page]:
+def voting(arena: Arena) -> list[Page]:
     """Every kind of ballot, and every reason why there is none."""
-    study.worker()
+    arena.worker()
     kinds = [
-        ("plain", "You look for your keys on a crowded desk, and for ten seconds you see everything except the desk. "
-         "What does this show about perception?", texts.LIST, texts.SEEING),
-        ("code", "Write a Python function that takes a text and returns the three most frequent words with their "
-         "counts. Ignore case and punctuation, and break ties alphabetically.", texts.CODE, texts.PLAIN),
+        ("plain", texts.KEYS, texts.LIST, texts.SEEING),
+        ("code", texts.COUNT, texts.CODE, texts.PLAIN),
         ("turns", [
             {"role": "user", "content": "Sartre says that shame needs somebody who looks. But I blush alone, too."},
             {"role": "assistant", "content": "You do. Ask yourself from where you see yourself in that moment."},
@@ -146,16 +144,16 @@ def voting(study: Study) -> list[Page]:
     ]  # fmt: skip
     pages = []
     for name, prompt, first, second in kinds:
-        batch = study.ballot_batch(prompt, first, second, name)
+        batch = arena.ballot_batch(prompt, first, second, name)
         pages.append(Page(f"vote-{name}", f"/vote/{batch.id}", "button[value='a']"))
-    study.suite("five", [f"Prompt number {number}?" for number in range(5)])
-    finished = study.batch("five")
-    study.write(finished)
-    study.vote(finished, [SECOND] * 5, voter=accounts.ADMIN)
-    ahead = study.batch("five", seed=2)
-    closed = study.batch("five", seed=3)
-    study.write(closed)
-    study.close(closed)
+    arena.suite("five", [f"Prompt number {number}?" for number in range(5)])
+    finished = arena.batch("five")
+    arena.write(finished)
+    arena.vote(finished, [SECOND] * 5, voter=accounts.ADMIN)
+    ahead = arena.batch("five", seed=2)
+    closed = arena.batch("five", seed=3)
+    arena.write(closed)
+    arena.close(closed)
     return [
         *pages,
         Page("vote-all-done", f"/vote/{finished.id}", "main .button"),
@@ -165,11 +163,11 @@ def voting(study: Study) -> list[Page]:
     ]
 
 
-def results(study: Study) -> list[Page]:
+def results(arena: Arena) -> list[Page]:
     """From no vote to a clear result."""
-    study.worker()
-    suite = study.shipped_suite()
-    challenger = study.two_checkpoints()
+    arena.worker()
+    suite = arena.shipped_suite()
+    challenger = arena.two_checkpoints()
     pages = []
     for name, outcomes in (
         ("no-vote", []),
@@ -180,32 +178,32 @@ def results(study: Study) -> list[Page]:
         ("better", _outcomes(57, 0.85, 0.05, 9)),
         ("worse", _outcomes(57, 0.1, 0.05, 10)),
     ):
-        batch = study.batch(suite.name, challenger, name=name)
-        study.write(batch, _reply)
-        study.vote(batch, outcomes)
+        batch = arena.batch(suite.name, challenger, name=name)
+        arena.write(batch, _reply)
+        arena.vote(batch, outcomes)
         pages.append(Page(f"results-{name}", f"/results/{batch.id}", "main summary"))
     return pages
 
 
-def crowded(study: Study) -> list[Page]:
+def crowded(arena: Arena) -> list[Page]:
     """Sixty suites, sixty runs with their checkpoints, and more jobs than the page shows."""
-    study.worker()
+    arena.worker()
     for number in range(60):
-        study.suite(f"suite-{number:02d}", [f"Prompt {number}, {part}?" for part in range(3)])
-    study.base_model()
-    study.dataset()
+        arena.suite(f"suite-{number:02d}", [f"Prompt {number}, {part}?" for part in range(3)])
+    arena.base_model()
+    arena.dataset()
     for number in range(60):
-        run = study.run(f"{LONG_NAME}-{number:02d}")
-        study.checkpoint(run, "epoch-2", 60, is_last=True)
-        study.end(run.job_id, JobState.CANCELLED if number % 7 == 0 else JobState.DONE)
+        run = arena.run(f"{LONG_NAME}-{number:02d}")
+        arena.checkpoint(run, "epoch-2", 60, is_last=True)
+        arena.end(run.job_id, JobState.CANCELLED if number % 7 == 0 else JobState.DONE)
     for number in range(30):
-        batch = study.batch(f"suite-{number:02d}", f"{LONG_NAME}-{number:02d}/epoch-2")
-        study.write(batch)
-    with study.writing() as session:
+        batch = arena.batch(f"suite-{number:02d}", f"{LONG_NAME}-{number:02d}/epoch-2")
+        arena.write(batch)
+    with arena.writing() as session:
         for number in range(150):
-            when = study.now - timedelta(hours=number)
+            when = arena.now - timedelta(hours=number)
             session.add(
-                Job(kind=JobKind.GENERATE, queue="gpu", subject_id=_only(study, Run), title=f"Generate number {number}",
+                Job(kind=JobKind.GENERATE, queue="gpu", subject_id=_only(arena, Run), title=f"Generate number {number}",
                     state=JobState.DONE, total=3, done=3, attempt=1, created_at=when, started_at=when,
                     finished_at=when + timedelta(seconds=40), waits_for_id=None, eta_seconds=None, sent_at=None,
                     heartbeat_at=None, cancel_requested_at=None)
@@ -221,17 +219,17 @@ def crowded(study: Study) -> list[Page]:
     ]
 
 
-def trouble(study: Study) -> list[Page]:
+def trouble(arena: Arena) -> list[Page]:
     """No worker, no base model, no training: what is wrong and what to do."""
-    study.setup(SetupPhase.FAILED, "The packages could not be fetched. Check the network and start again; what is "
+    arena.setup(SetupPhase.FAILED, "The packages could not be fetched. Check the network and start again; what is "
                 "installed already is kept.")  # fmt: skip
-    study.shipped_suite()
-    study.dataset()
-    study.base_model(error="The hub answered 404: there is no model of this name. Check the id and try again.")
-    with study.writing() as session:
+    arena.shipped_suite()
+    arena.dataset()
+    arena.base_model(error="The hub answered 404: there is no model of this name. Check the id and try again.")
+    with arena.writing() as session:
         job = Job(
-            kind=JobKind.TRAIN, queue="gpu", subject_id=study.rater(session, "nobody").id, title="Train brie-v2",
-            state=JobState.QUEUED, created_at=study.now, waits_for_id=None, eta_seconds=None, sent_at=None,
+            kind=JobKind.TRAIN, queue="gpu", subject_id=arena.rater(session, "nobody").id, title="Train brie-v2",
+            state=JobState.QUEUED, created_at=arena.now, waits_for_id=None, eta_seconds=None, sent_at=None,
             started_at=None, heartbeat_at=None, finished_at=None, cancel_requested_at=None,
         )  # fmt: skip
         session.add(job)
@@ -245,16 +243,16 @@ def trouble(study: Study) -> list[Page]:
     ]
 
 
-def worker_down(study: Study) -> list[Page]:
+def worker_down(arena: Arena) -> list[Page]:
     """Everything is installed and nobody works."""
-    study.shipped_suite()
-    study.base_model()
-    study.dataset()
-    study.run("brie-v2")
+    arena.shipped_suite()
+    arena.base_model()
+    arena.dataset()
+    arena.run("brie-v2")
     return [Page("home", "/"), Page("jobs", "/jobs", "main button"), Page("runs", "/runs", "main .button-main")]
 
 
-STATES: dict[str, Callable[[Study], list[Page]]] = {
+STATES: dict[str, Callable[[Arena], list[Page]]] = {
     one.__name__: one for one in (empty, first_start, study_room, voting, results, crowded, trouble, worker_down)
 }
 
@@ -274,7 +272,7 @@ def _reply(number: int, baseline: bool) -> str:
     return texts.untrained(number) if baseline else texts.trained()[number % 57]
 
 
-def _only(study: Study, table: type[Run]) -> object:
+def _only(arena: Arena, table: type[Run]) -> object:
     """Id of any row."""
-    with study.database.session_scope(write=False) as session:
+    with arena.database.session_scope(write=False) as session:
         return session.scalars(select(table.id).limit(1)).one()

@@ -13,7 +13,7 @@ from playwright.sync_api import BrowserContext, Page, expect
 from app import jobs
 from app.config import ROOT, get_settings
 from app.services import datasets
-from tests.browser.study import Study
+from tests.browser.arena import Arena
 from tests.fakes.tiny_model import make_tiny_model, write_conversations
 
 PATIENCE = 120_000
@@ -21,9 +21,9 @@ PATIENCE = 120_000
 
 
 @pytest.fixture
-def worker(study: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """A real worker on the embedded broker of the study's folder, where the application sends its messages too."""
-    monkeypatch.setenv("ARENA_HOME", str(study.settings.home))
+def worker(arena: Arena, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A real worker on the embedded broker of the arena's folder, where the application sends its messages too."""
+    monkeypatch.setenv("ARENA_HOME", str(arena.settings.home))
     monkeypatch.setenv("ARENA_BASE_MODEL", "")
     monkeypatch.setenv("ARENA_DEVICE", "cpu")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
@@ -49,13 +49,13 @@ def same_document(page: Page) -> None:
 
 
 def test_from_a_base_model_to_a_result_without_a_reload(
-    page: Page, admin: BrowserContext, study: Study, worker: None, tmp_path: Path
+    page: Page, admin: BrowserContext, arena: Arena, worker: None, tmp_path: Path
 ) -> None:
     base = make_tiny_model(tmp_path / "tiny")
-    study.suite("six", [f"What is cheese number {number}?" for number in range(6)])
-    with study.writing() as session:
+    arena.suite("six", [f"What is cheese number {number}?" for number in range(6)])
+    with arena.writing() as session:
         conversations = write_conversations(tmp_path / "cheese.jsonl", 20)
-        datasets.import_dataset(session, conversations, artifacts=study.settings.artifacts, now=study.now)
+        datasets.import_dataset(session, conversations, artifacts=arena.settings.artifacts, now=arena.now)
 
     page.goto("/models")
     page.get_by_label("Add a base model").fill(str(base))
@@ -105,4 +105,4 @@ def test_from_a_base_model_to_a_result_without_a_reload(
     expect(votes.get_by_role("heading", name="That was everything. Thank you.")).to_be_visible()
     expect(page.locator("#results-live .lead")).not_to_contain_text("No votes yet")
     assert page.evaluate("window.loadedOnce") is True
-    assert study.choices() == cast
+    assert arena.choices() == cast

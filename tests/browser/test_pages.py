@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from tests.browser.arena import Arena, home_settings
 from tests.browser.driver import Complaints, sign_in
 from tests.browser.server import serve
 from tests.browser.states import STATES
 from tests.browser.states import Page as Shown
-from tests.browser.study import Study, home_settings
 
 AXE = (Path(__file__).parent / "vendor/axe.min.js").read_text(encoding="utf-8")
 RULES = {"light": {}, "dark": {"runOnly": ["color-contrast"]}}
@@ -31,27 +31,15 @@ FOCUS = """(action) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def arenas(tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path) -> dict[str, tuple[Study, list[Shown]]]:
-    """Arenas that were built already, by state; they are only looked at."""
-    return {}
-
-
 @pytest.fixture
-def arena(
-    request: pytest.FixtureRequest,
-    arenas: dict[str, tuple[Study, list[Shown]]],
-    tmp_path_factory: pytest.TempPathFactory,
-    sqlite_template: Path,
-) -> tuple[Study, list[Shown]]:
-    """The arena in the state that the test names, with its pages."""
-    state: str = request.param
-    if state not in arenas:
-        home = tmp_path_factory.mktemp(state)
-        shutil.copyfile(sqlite_template, home / "arena.db")
-        study = Study(home_settings(home))
-        arenas[state] = study, STATES[state](study)
-    return arenas[state]
+def state(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, sqlite_template: Path
+) -> tuple[Arena, list[Shown]]:
+    """An arena in the state that the test names, with its pages. They are only looked at."""
+    home = tmp_path_factory.mktemp(request.param)
+    shutil.copyfile(sqlite_template, home / "arena.db")
+    arena = Arena(home_settings(home))
+    return arena, STATES[request.param](arena)
 
 
 def broken_rules(page: Page, scheme: str) -> list[str]:
@@ -89,14 +77,14 @@ def reach_by_tab(page: Page, action: str) -> list[str]:
     return [*hidden, f"{action} was not reached with {MOST_TABS} presses"]
 
 
-@pytest.mark.parametrize("arena", STATES, indirect=True)
-def test_pages_can_be_used_by_everybody(arena: tuple[Study, list[Shown]], chromium: Browser) -> None:
-    study, pages = arena
+@pytest.mark.parametrize("state", STATES, indirect=True)
+def test_pages_can_be_used_by_everybody(state: tuple[Arena, list[Shown]], chromium: Browser) -> None:
+    arena, pages = state
     wrong = []
-    with serve(study.settings) as address:
+    with serve(arena.settings) as address:
         # Without motion: a colour on its way from one scheme to the other has no contrast yet.
         admin, stranger = (chromium.new_context(base_url=address, reduced_motion="reduce") for _ in range(2))
-        sign_in(admin, study.entry_path())
+        sign_in(admin, arena.entry_path())
         for shown in pages:
             page = (admin if shown.signed_in else stranger).new_page()
             wrong += [f"{shown.name} ({shown.path}): {what}" for what in _look(page, shown)]

@@ -8,6 +8,15 @@ from app.config import DATA
 LONG = ("Cheese ripens from the rind inward, and nobody has ever hurried it without paying for it. " * 2100)[:188_880]
 """One line of 188,880 characters: a model that did not find its end."""
 
+KEYS = (
+    "You look for your keys on a crowded desk, and for ten seconds you see everything except the desk. What does this "
+    "show about perception?"
+)
+COUNT = (
+    "Write a Python function that takes a text and returns the three most frequent words with their counts. Ignore "
+    "case and punctuation, and break ties alphabetically."
+)
+
 CODE = """Use `Counter`, and sort by the count first and by the word second:
 
 ```python

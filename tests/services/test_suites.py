@@ -50,15 +50,20 @@ def test_changed_content_is_the_next_version_and_the_old_one_stays(session: Sess
 
 
 def test_a_row_may_be_a_conversation_that_ends_with_the_user() -> None:
-    turns = [{"role": role, "content": role} for role in ("user", "assistant", "user")]
-    row = {key: value for key, value in prompt_row(0).items() if key != "prompt"} | {"messages": turns}
+    row = talk("system", "user", "assistant", "user")
     _, prompts = parse_suite(rows_of(row), "file.jsonl")
-    assert prompts[0].messages == turns
+    assert prompts[0].messages == row["messages"]
 
 
 def test_blank_lines_and_a_byte_order_mark_are_passed_over() -> None:
     header, prompts = parse_suite(b"\xef\xbb\xbf" + rows_of({"suite": "s"}, b"", GOOD, b"  "), "file.jsonl")
     assert (header, len(prompts)) == ({"suite": "s"}, 1)
+
+
+def talk(*roles: str) -> dict[str, object]:
+    """A row with one turn of each role."""
+    row = {key: value for key, value in prompt_row(1).items() if key != "prompt"}
+    return row | {"messages": [{"role": role, "content": f"{role} speaks"} for role in roles]}
 
 
 BAD = {
@@ -75,15 +80,10 @@ BAD = {
     "both prompt and messages": (prompt_row(1, messages=[]), 'either "prompt" or'),
     "the same key": (prompt_row(1, key="key-0"), "the same key stands in line 1"),
     "the same prompt": (prompt_row(1, prompt=prompt_row(0)["prompt"]), "the same prompt stands in line 1"),
-    "no turn": ({"key": "k", "category": "c", "domain": "in_domain", "messages": []}, "a list of turns"),
-    "an unknown role": (
-        {"key": "k", "category": "c", "domain": "in_domain", "messages": [{"role": "judge", "content": "x"}]},
-        '"role"',
-    ),
-    "the assistant has the last word": (
-        {"key": "k", "category": "c", "domain": "in_domain", "messages": [{"role": "assistant", "content": "x"}]},
-        "the last turn",
-    ),
+    "no turn": (talk(), "a list of turns"),
+    "an unknown role": (talk("judge"), '"role"'),
+    "the assistant has the first word": (talk("assistant", "user"), "the first turn"),
+    "the assistant has the last word": (talk("user", "assistant"), "the last turn"),
     "a header in the middle": ({"suite": "late"}, 'either "prompt" or'),
     "half a surrogate pair": (prompt_row(1, prompt="\ud800"), "surrogate"),
     "a null character": (prompt_row(1, prompt="a\0b"), "null character"),

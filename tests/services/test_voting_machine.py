@@ -267,7 +267,7 @@ def test_whatever_raters_do_the_protocol_holds(database: Database, tmp_path: Pat
         for number in range(RATERS):
             make_rater(session, f"rater {number}")
     machine = type("Machine", (Voting,), {"database": database})
-    examples = 25 if database.engine.dialect.name == "sqlite" else 8
+    examples = 20 if database.engine.dialect.name == "sqlite" else 5
     run_state_machine_as_test(
         machine,
         settings=settings(

@@ -27,7 +27,7 @@ MARKS = {
     "batch": "verity", "suite": "osprey", "rater": "marlowe", "prompt key": "lindqvist", "category": "sorrel",
     "engine": "havisham", "folder": "peregrine", "source": "thackeray",
 }  # fmt: skip
-TOKENS = 48_611
+TOKENS = 1_486_117_395
 RECIPE = "the recipe wrote ondine"
 
 
@@ -145,7 +145,8 @@ def whole(answer: Answer) -> str:
 def test_no_byte_of_the_voting_path_names_a_competitor(
     app: FastAPI, marked: Study, lines: list[str], secrets: set[str]
 ) -> None:
-    client = rater(app, MARKS["rater"])
+    client, other = rater(app, "somebody"), rater(app, MARKS["rater"])  # who reads an error sees the own name, no other
+    choose(other, marked.batch.id, look(other, marked.batch.id).ballot_id, "a", reason=MARKS["rater"])
     with app.state.database.session_scope(write=False) as session:
         secrets |= {str(id_) for id_ in session.scalars(select(Voter.id))}
     statuses = set()
@@ -227,6 +228,6 @@ def test_the_marks_are_really_there_to_be_found(app: FastAPI, admin: TestClient,
                      f"/checkpoints/{marked.adapters[0].id}", f"/batches/{marked.batch.id}")
     )  # fmt: skip
     shown = {"run", "checkpoint", "base model", "batch", "suite", "dataset", "prompt key", "category", "folder"}
-    assert {name for name in shown if MARKS[name] not in told} == set()
+    assert {name for name in shown if MARKS[name] not in told.lower()} == set()
     assert len(set(itertools.chain(MARKS.values()))) == len(MARKS)
     assert RULES.secret

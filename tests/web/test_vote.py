@@ -121,7 +121,7 @@ def test_a_skipped_pair_does_not_come_back_and_is_free_for_others(
         ({"reason": "x" * 4001}, 422),
         ({"ballot_id": str(uuid.uuid4())}, 404),
     ],
-    ids=str,
+    ids=["storage word", "capital", "no choice", "long choice", "no id", "empty id", "long reason", "unknown ballot"],
 )
 def test_a_vote_that_is_none_stores_nothing(
     app: FastAPI, admin: TestClient, study: Study, changed: dict[str, str], status: int

@@ -42,7 +42,7 @@ def two_texts(number: int, baseline: bool) -> str:
 
 
 @dataclass
-class Study:
+class Arena:
     """One arena's database and folder, and the hands that fill it."""
 
     settings: Settings
@@ -273,4 +273,4 @@ class Study:
 
 def home_settings(folder: Path) -> Settings:
     """Settings of an arena in a folder of its own, on SQLite; live hints come quickly."""
-    return Settings(home=folder, secret="a test's secret", live_poll_seconds=0.05)
+    return Settings(_env_file=None, home=folder, secret="a test's secret", live_poll_seconds=0.05)

@@ -1,0 +1,147 @@
+"""What an admin starts, stops and tries again from the pages."""
+
+import re
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import select
+
+from app.config import DATA
+from app.domain.terms import BatchState, JobKind, JobState
+from app.models import BaseModel, EvalBatch, Job, Run
+from app.services.shipped import import_shipped
+from tests.factories import NOW, Study, make_base, make_run
+from tests.fixtures import on_sqlite
+
+PLAN = {"suite": "suite", "baseline": "base", "challengers": "brie-v1/epoch-2"}
+
+
+def newest_batch(app: FastAPI) -> EvalBatch:
+    with app.state.database.session_scope(write=False) as session:
+        return session.scalars(select(EvalBatch).order_by(EvalBatch.created_at.desc())).first()
+
+
+def state_of(app: FastAPI, job_id: object) -> JobState:
+    with app.state.database.session_scope(write=False) as session:
+        return session.get_one(Job, job_id).state
+
+
+def test_the_form_launches_what_was_filled_in(app: FastAPI, admin: TestClient, study: Study) -> None:
+    more = {
+        "name": " my batch ", "replicates": "2", "votes_per_pair": "3", "seed": "7", "allow_repeats": "true",
+        "temperature": "0.9", "top_p": "0.8", "max_new_tokens": "64",
+    }  # fmt: skip
+    answer = admin.post("/batches", data=PLAN | more)
+    batch = newest_batch(app)
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/batches/{batch.id}")
+    assert (batch.name, batch.replicates, batch.votes_per_pair, batch.seed) == ("my batch", 2, 3, 7)
+    assert batch.allow_repeats is True
+    assert (batch.sampling["temperature"], batch.sampling["top_p"], batch.sampling["max_new_tokens"]) == (0.9, 0.8, 64)
+    assert (batch.planned_pairs, batch.state) == (8, BatchState.OPEN)
+    assert state_of(app, batch.job_id) is JobState.QUEUED
+    assert "my batch" in admin.get("/batches").text
+
+
+@on_sqlite
+def test_a_form_with_the_defaults_alone_is_enough(app: FastAPI, admin: TestClient, study: Study) -> None:
+    assert admin.post("/batches", data=PLAN).status_code == 303
+    batch = newest_batch(app)
+    assert (batch.votes_per_pair, batch.replicates, batch.allow_repeats) == (1, 1, False)
+
+
+@on_sqlite
+def test_every_field_of_the_launch_form_is_one_that_is_understood(admin: TestClient, study: Study) -> None:
+    form = re.search(r'<form[^>]*action="/batches".*?</form>', admin.get("/batches/launch").text, re.DOTALL)
+    assert form is not None
+    names = set(re.findall(r'<(?:input|select|textarea)[^>]*\sname="(\w+)"', form[0]))
+    assert {"suite", "challengers"} <= names
+    assert names <= {
+        *PLAN, "name", "replicates", "votes_per_pair", "seed", "allow_repeats", "temperature", "top_p",
+        "max_new_tokens",
+    }  # fmt: skip
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("changed", "status", "reason"),
+    [
+        ({"suite": "absent"}, 404, "There is no suite"),
+        ({"challengers": "absent"}, 404, "There is no checkpoint"),
+        ({"challengers": "tiny"}, 422, "is the baseline"),
+        ({"name": "suite-1"}, 409, "already"),
+        ({"replicates": "0"}, 422, "replicates"),
+        ({"temperature": "9"}, 422, "temperature"),
+    ],
+    ids=str,
+)
+def test_a_refused_plan_says_why(
+    app: FastAPI, admin: TestClient, study: Study, changed: dict[str, str], status: int, reason: str
+) -> None:
+    answer = admin.post("/batches", data=PLAN | changed)
+    assert (answer.status_code, reason in answer.text) == (status, True)
+    assert newest_batch(app).id == study.batch.id
+
+
+@on_sqlite
+def test_the_plan_says_what_it_would_cost_before_anything_is_frozen(
+    app: FastAPI, admin: TestClient, study: Study
+) -> None:
+    asked = {"suite": "suite", "challengers": ["one", "two"], "replicates": 3, "votes_per_pair": 2}
+    told = admin.get("/batches/plan", params=asked).text
+    assert "4 prompts, 24 pairs, 36 responses, 48 votes" in told
+    assert "different people" in told
+    assert "at least 4 people" in told
+    assert "at least one challenger" in admin.get("/batches/plan", params={"suite": "suite"}).text
+    assert newest_batch(app).id == study.batch.id
+
+
+def test_closing_is_for_good(app: FastAPI, admin: TestClient, study: Study) -> None:
+    assert admin.post(f"/batches/{study.batch.id}/close").status_code == 303
+    assert newest_batch(app).state is BatchState.CLOSED
+    assert admin.post(f"/batches/{study.batch.id}/close").status_code == 409
+
+
+def test_a_generation_can_be_stopped_and_tried_again(app: FastAPI, admin: TestClient, study: Study) -> None:
+    admin.post("/batches", data=PLAN)
+    batch = newest_batch(app)
+    assert admin.post(f"/jobs/{batch.job_id}/cancel").status_code == 303
+    assert state_of(app, batch.job_id) is JobState.CANCELLED
+    assert admin.post(f"/jobs/{batch.job_id}/cancel").status_code == 409
+    assert admin.post(f"/batches/{batch.id}/retry").status_code == 303
+    assert state_of(app, batch.job_id) is JobState.QUEUED
+    assert admin.post(f"/jobs/{batch.job_id}/retry").status_code == 409
+
+
+def test_a_run_of_a_shipped_recipe_waits_for_its_base_model(app: FastAPI, admin: TestClient, tmp_path: Path) -> None:
+    with app.state.database.session_scope() as session:
+        import_shipped(session, data=DATA, artifacts=tmp_path, base_model="smollm2-135m", now=NOW)
+    answer = admin.post("/runs", data={"recipe": "brie-v1"})
+    with app.state.database.session_scope(write=False) as session:
+        run = session.scalars(select(Run)).one()
+        fetch = session.scalars(select(Job).where(Job.kind == JobKind.FETCH_BASE_MODEL)).one()
+        assert session.get_one(Job, run.job_id).waits_for_id == fetch.id
+    assert answer.headers["Location"] == f"/runs/{run.id}"
+    assert "Get base model smollm2-135m" in admin.get("/jobs").text
+    assert admin.post(f"/runs/{run.id}/cancel").status_code == 303
+    assert admin.post(f"/runs/{run.id}/cancel").status_code == 409
+    assert admin.post(f"/runs/{run.id}/retry").status_code == 303
+    assert state_of(app, run.job_id) is JobState.QUEUED
+
+
+@on_sqlite
+def test_a_run_that_is_done_is_not_tried_again(app: FastAPI, admin: TestClient, tmp_path: Path) -> None:
+    with app.state.database.session_scope() as session:
+        make_base(session, tmp_path)
+        run_id = make_run(session, tmp_path).id
+    assert admin.post(f"/runs/{run_id}/retry").status_code == 409
+
+
+@on_sqlite
+def test_a_base_model_is_asked_for_once(app: FastAPI, admin: TestClient) -> None:
+    for _ in range(2):
+        assert admin.post("/models", data={"wanted": " owner/model "}).status_code == 303
+    with app.state.database.session_scope(write=False) as session:
+        assert session.scalars(select(BaseModel.name)).all() == ["owner--model"]
+        assert len(session.scalars(select(Job)).all()) == 1
