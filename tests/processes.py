@@ -34,18 +34,25 @@ def variables(home: Path, *, threads: int = 1, **settings: str) -> dict[str, str
 
 
 @contextmanager
-def process_settings(home: Path, *, threads: int = 1, **settings: str) -> Iterator[Settings]:
+def process_environment(home: Path, *, threads: int = 1, **settings: str) -> Iterator[None]:
     """Point this process, which reads its settings once, and those it starts at another arena."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in variables(home, threads=threads, **settings).items():
             patch.setenv(name, value)
         _forget()
         try:
-            yield get_settings()
+            yield
         finally:
             if get_database.cache_info().currsize:
                 get_database().engine.dispose()
             _forget()
+
+
+@contextmanager
+def process_settings(home: Path, *, threads: int = 1, **settings: str) -> Iterator[Settings]:
+    """The same for settings that can be used, and these."""
+    with process_environment(home, threads=threads, **settings):
+        yield get_settings()
 
 
 def _forget() -> None:

@@ -12,15 +12,14 @@ from app.db import Database
 from app.models import Dataset, EvalBatch, Job, Prompt, Run, Suite
 from tests.cli.conftest import Command, Said
 from tests.factories import make_adapter, make_base, make_study, prompt_row, saved_adapter, write_rows
-from tests.processes import process_settings
+from tests.processes import process_environment
 
 
 @pytest.fixture(autouse=True)
-def _home(request: pytest.FixtureRequest) -> Iterator[None]:
+def _home(request: pytest.FixtureRequest) -> None:
     """Every command here may run on the same kind of home; those about a bad environment make their own."""
     if "environment" not in request.fixturenames:
         request.getfixturevalue("database")
-    yield
 
 
 def refused(said: Said, *words: str) -> None:
@@ -44,8 +43,8 @@ def counts(database: Database) -> dict[str, int]:
     [
         ('{"key": "a", "category": "c", "domain": "in_domain", "prompt": "p"}\n{"key": "b"', ("line 2",)),
         ('{"key": "a", "category": "c", "domain": "elsewhere", "prompt": "p"}\n', ("line 1", "elsewhere")),
-        ("", ("no prompt",)),
-        ("\n\n", ("no prompt",)),
+        ("", ("is empty",)),
+        ("\n\n", ("is empty",)),
         ("[1, 2]\n", ("line 1",)),
     ],
 )
@@ -195,7 +194,7 @@ def environment(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict
     """The parametrised settings in force, ``{tmp}`` being a folder of the test."""
     (tmp_path / "file").touch()
     settings = {name: value.format(tmp=tmp_path) for name, value in request.param.items()}
-    with process_settings(Path(settings.pop("home", tmp_path / "home")), **settings):
+    with process_environment(Path(settings.pop("home", tmp_path / "home")), **settings):
         yield settings
 
 

@@ -146,7 +146,7 @@ def test_a_full_disk_leaves_no_row_and_no_file(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(UnavailableError, match="No space left on device.*Nothing was imported"):
+    with pytest.raises(UnavailableError, match=r"No space left on device.*Nothing was imported"):
         import_dataset(session, lessons(tmp_path / "brie.jsonl", 1, 2), artifacts=tmp_path / "artifacts", now=NOW)
     assert session.scalar(select(func.count(Dataset.id))) == 0
     assert list((tmp_path / "artifacts/datasets").iterdir()) == []

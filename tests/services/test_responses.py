@@ -84,7 +84,7 @@ def test_storing_twice_keeps_the_first_text(session: Session, tmp_path: Path) ->
 
 def test_a_null_character_does_not_stop_the_batch(session: Session, tmp_path: Path) -> None:
     batch = launched(session, tmp_path)
-    write_responses(session, batch, lambda position, planned: f"a\0b {position}")
+    write_responses(session, batch, lambda position, _: f"a\0b {position}")
     assert set(session.scalars(select(Response.text))) == {"a\ufffdb 0", "a\ufffdb 1"}
 
 

@@ -4,6 +4,7 @@ import random
 from collections import Counter, defaultdict
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,7 +17,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from app.db import Database
@@ -241,7 +242,7 @@ class Voting(RuleBasedStateMachine):
         query = select(Ballot).where(Ballot.voter_id == self.voters[rater].id, Ballot.state == BallotState.OPEN)
         return self.session.scalars(query).one_or_none()
 
-    def pick(self, query, number: int):
+    def pick(self, query: Select, number: int) -> Any:
         rows = self.session.scalars(query).all()
         return rows[number % len(rows)] if rows else None
 

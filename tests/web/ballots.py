@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 
 from fastapi.testclient import TestClient
-from httpx import Response
+from httpx2 import Response
 
 _BALLOT = re.compile(r'<form class="choices".*?name="ballot_id" value="([0-9a-f-]{36})"', re.DOTALL)
 _UNDO = re.compile(r'/undo".*?name="ballot_id" value="([0-9a-f-]{36})"', re.DOTALL)

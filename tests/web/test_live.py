@@ -1,4 +1,4 @@
-"""The stream of hints, read from a real server on a loopback port: a test client cannot read a stream that stays open."""
+"""The stream of hints, read from a real server: a test client cannot read a stream that stays open."""
 
 import socket
 import threading
