@@ -35,6 +35,8 @@ def plan_view(
         NotFoundError: the suite is unknown.
     """
     prompts = session.scalar(select(func.count(Prompt.id)).where(Prompt.suite_id == find_suite(session, suite).id)) or 0
+    if challengers == 0:
+        return PlanView(f"{prompts} prompts are waiting for a challenger: choose at least one.", ())
     pairs = prompts * replicates * challengers
     responses = prompts * replicates * (challengers + 1)
     rate = detectable(prompts, votes_per_pair, replicates)
@@ -48,8 +50,6 @@ def plan_view(
         f"{'each challenger' if challengers > 1 else 'this plan'} {power}."
     )
     warnings = []
-    if challengers == 0:
-        warnings.append("Choose at least one challenger.")
     if responses > MAX_RESPONSES:
         warnings.append(f"At most {MAX_RESPONSES} responses fit one eval batch.")
     if votes_per_pair > 1:

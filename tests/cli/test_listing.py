@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.db import Database
-from tests.cli.conftest import Command
+from tests.command_line import Command
 from tests.factories import finish_job, make_adapter, make_run, make_study, pairs_of
 
 KEYS = {

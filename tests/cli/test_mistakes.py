@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from app.db import Database
 from app.models import Dataset, EvalBatch, Job, Prompt, Run, Suite
-from tests.cli.conftest import Command, Said
+from tests.command_line import Command, Said
 from tests.factories import make_adapter, make_base, make_study, prompt_row, saved_adapter, write_rows
 from tests.processes import process_environment
 

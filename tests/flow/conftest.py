@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from app.db import Database, get_database
-from app.setup.extras import extra_installed
+from tests.command_line import arena as command
 from tests.conftest import unavailable
 from tests.processes import QUICK, OwnArena, process_settings
 from tests.tiny_arena import Tiny, make_tiny
+
+__all__ = ["command"]
 
 
 @pytest.fixture(scope="session")
@@ -24,8 +26,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
 @pytest.fixture
 def arena(tmp_path: Path) -> OwnArena:
     """A home on SQLite and the embedded broker; its workers soon notice what has died."""
-    if not extra_installed("train"):
-        unavailable("The training extra is not installed as pyproject.toml says; ./arena test installs it.")
     if not Path("/proc/self").exists():
         unavailable("Processes are found by /proc, which this system does not have.")
     return OwnArena.at(tmp_path / "home", **QUICK, generate_batch_size="1")

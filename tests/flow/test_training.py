@@ -22,7 +22,11 @@ def test_a_cancel_takes_effect_and_saves_and_a_changed_adapter_is_refused(
     link.symlink_to(copy_adapter(tiny, arena.home / "honest"))
     batch = launch_tiny_batch(database, tiny, arena.home, adapter=link)
     endless = arena.home / "endless.toml"
-    endless.write_text(tiny.recipe.read_text(encoding="utf-8").replace("num_train_epochs = 2", "max_steps = 100000\nsave_strategy = \"end\""))
+    endless.write_text(
+        tiny.recipe.read_text(encoding="utf-8").replace(
+            "num_train_epochs = 2", 'max_steps = 100000\nsave_strategy = "end"'
+        )
+    )
     with database.session_scope() as session:
         run = launch_run(session, read_recipe(endless), now=NOW, name="endless")
     link.unlink()
