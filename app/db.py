@@ -38,10 +38,10 @@ def make_engine(url: str) -> Engine:
             if parsed.database:
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
             # A connection per session: SQLite opens in 0.1 ms, and no thread ever waits for another's.
-            engine = create_engine(parsed, poolclass=NullPool, connect_args={"timeout": 30})
+            engine = create_engine(parsed, poolclass=NullPool, hide_parameters=True, connect_args={"timeout": 30})
             _prepare_sqlite(engine)
         elif parsed.get_backend_name() == "postgresql":
-            engine = create_engine(parsed, pool_size=20, max_overflow=0, pool_pre_ping=True)
+            engine = create_engine(parsed, pool_size=20, max_overflow=0, pool_pre_ping=True, hide_parameters=True)
         else:
             engine = None
     except (ArgumentError, NoSuchModuleError, ValueError) as error:

@@ -152,7 +152,7 @@ class _Recorder:
                 session,
                 done=self._step,
                 total=self._total,
-                message=f"Step {self._step} of {self._total}",
+                message=f"Step {self._step} of {self._total}" if self._step else "Measuring the bare base",
                 eta_seconds=self._eta,
             )
             run = session.get_one(Run, self._claim.subject_id)

@@ -9,7 +9,8 @@ from app.domain.terms import Choice, Order, Outcome
 
 T = TypeVar("T")
 
-# Half of the tickets of a block go to each order, so the orders of a batch are never more than 2 apart.
+# Half of the tickets of a block go to each order. With one vote a pair the orders of a batch are never more than 2
+# apart; with more, each pair is balanced by itself and the batch may be a few apart in between.
 BLOCK = 4
 
 _LENGTH_BYTES = 8

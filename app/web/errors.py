@@ -44,6 +44,11 @@ def answer(request: Request, status: HTTPStatus, message: str) -> Response:
     return render(request, "error.html", status=status, page=page)
 
 
+def _route(request: Request) -> str:
+    """The route's pattern: the path itself may hold the token of an entry link."""
+    return getattr(request.scope.get("route"), "path", "unknown")
+
+
 def _sign_in(request: Request, error: SignInRequiredError) -> Response:
     if "application/json" in request.headers.get("accept", "") or request.method != "GET":
         return answer(request, error.status, error.message)
@@ -52,7 +57,7 @@ def _sign_in(request: Request, error: SignInRequiredError) -> Response:
 
 def _arena(request: Request, error: ArenaError) -> Response:
     if error.detail:
-        log.warning("request_refused", path=request.url.path, detail=error.detail)
+        log.warning("request_refused", route=_route(request), detail=error.detail)
     return answer(request, error.status, error.message)
 
 
@@ -73,7 +78,7 @@ def _form(request: Request, error: RequestValidationError) -> Response:
 
 def _integrity(request: Request, error: IntegrityError) -> Response:
     # Two requests met at a unique constraint: the first one stands.
-    log.info("constraint_kept", path=request.url.path, detail=type(error.orig).__name__)
+    log.info("constraint_kept", route=_route(request), detail=type(error.orig).__name__)
     return answer(
         request,
         HTTPStatus.CONFLICT,
@@ -92,7 +97,7 @@ def _data(request: Request, error: DataError) -> Response:
 
 
 def _database(request: Request, error: SQLAlchemyError) -> Response:
-    log.error("database_failed", path=request.url.path, kind=type(error).__name__)
+    log.error("database_failed", route=_route(request), kind=type(error).__name__)
     return answer(
         request,
         HTTPStatus.SERVICE_UNAVAILABLE,
@@ -101,7 +106,7 @@ def _database(request: Request, error: SQLAlchemyError) -> Response:
 
 
 def _unexpected(request: Request, error: Exception) -> Response:
-    log.error("request_failed", path=request.url.path, kind=type(error).__name__)
+    log.error("request_failed", route=_route(request), kind=type(error).__name__)
     response = answer(
         request,
         HTTPStatus.INTERNAL_SERVER_ERROR,

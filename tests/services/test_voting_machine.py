@@ -99,16 +99,14 @@ class Voting(RuleBasedStateMachine):
 
     @rule(rater=raters)
     def take_back(self, rater: int) -> None:
-        last = None
-        for number in range(RATERS):  # the first who can, from this one on
-            rater = (rater + number) % RATERS
-            voter = self.voters[rater]
+        for one in (*range(rater, RATERS), *range(rater)):
+            voter = self.voters[one]
             last = voting.undoable(self.session, self.batch.id, voter, rules=RULES, now=self.now)
             if last is not None:
                 break
         else:
             return
-        held = self.held(rater)
+        held = self.held(one)
         shown = voting.undo(self.session, last.id, voter, rules=RULES, now=self.now)
         assert (shown.pair_id, shown.order, shown.slot) == (last.pair_id, last.order, last.slot)
         assert (shown.showing, shown.state, last.state) == (
@@ -118,7 +116,7 @@ class Voting(RuleBasedStateMachine):
         self.lapsed = True
 
     @rule(pick=st.integers(0, 999))
-    def take_back_too_late(self, pick: int) -> None:
+    def take_back_another_than_the_last(self, pick: int) -> None:
         ballot = self.pick(select(Ballot).order_by(Ballot.issued_at, Ballot.id), pick)
         if ballot is None:
             return
