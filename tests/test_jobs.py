@@ -232,6 +232,24 @@ def test_trying_again_while_a_newer_job_does_the_same_is_refused(database: Datab
     assert (row(old).state, row(new).state) == (JobState.FAILED, JobState.QUEUED)
 
 
+@pytest.mark.parametrize("ended_meanwhile", [False, True])
+def test_a_job_that_was_cancelled_while_it_waited_waits_again(database: Database, ended_meanwhile: bool) -> None:
+    first = add("First")
+    second = add("Second", after=first)
+    with database.session_scope() as session:
+        jobs.request_cancel(session, second, now=NOW)
+    if ended_meanwhile:
+        end(first, JobState.DONE)
+    messages()
+    with database.session_scope() as session:
+        jobs.retry(session, second, now=NOW)
+    if not ended_meanwhile:
+        assert messages() == []
+        end(first, JobState.DONE)
+    assert messages() == [second]
+    assert claim(second, worker="w") is not None
+
+
 def test_a_job_that_does_not_exist_is_one_sentence(database: Database) -> None:
     for change in (jobs.request_cancel, jobs.retry):
         with database.session_scope() as session, pytest.raises(NotFoundError, match="no such job"):

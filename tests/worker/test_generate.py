@@ -171,7 +171,7 @@ def test_an_adapter_whose_folder_is_gone_is_named(database: Database, tiny: Tiny
 def test_a_base_model_that_was_exchanged_is_refused(database: Database, tiny: Tiny, home: Path) -> None:
     batch = launch_tiny_batch(database, tiny, home)
     point_base_to(database, make_tiny_model(home / "another", seed=1))
-    with pytest.raises(ConflictError, match="base model tiny holds other weights than when it was added"):
+    with pytest.raises(ConflictError, match="base model tiny holds weights other than when it was added"):
         generate.run(claimed(batch), never)
     assert texts(database) == {}
 

@@ -185,3 +185,4 @@ def test_a_cancelled_run_can_be_tried_again(database: Database, run: Run) -> Non
     train.run(claimed(run), never)
     _, _, checkpoints = read(database, run.id)
     assert [c.name for c in checkpoints] == ["cheese/step-1", "cheese/epoch-1", "cheese/epoch-2"]
+    assert [c.name for c in checkpoints if c.is_last] == ["cheese/epoch-2"]
