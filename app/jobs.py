@@ -23,10 +23,9 @@ log = get_logger(__name__)
 TASK = "arena.work"
 QUEUE_OF = {JobKind.FETCH_BASE_MODEL: Queue.IO, JobKind.TRAIN: Queue.GPU, JobKind.GENERATE: Queue.GPU}
 _UNSENT = "arena_unsent_jobs"
-_AT_ONCE = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
-"""Once more at once, which heals a connection that has died since the last message. No waiting: the caller may
-be somebody's request, and the sweep sends again what did not go out."""
-_CONNECT_SECONDS = 2.0
+_AT_ONCE = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0, "socket_connect_timeout": 2.0}
+"""kombu waits six seconds for a Redis that is down, and for one that is out of reach as long as the system likes.
+Whoever sends may be answering a request, and the sweep sends again."""
 _REDIS_SCHEMES = ("redis", "rediss")
 
 
@@ -44,8 +43,7 @@ def make_celery(settings: Settings) -> Celery:
         worker_prefetch_multiplier=1,
         broker_connection_retry_on_startup=True,
         broker_transport_options=transport_options(settings.broker_folder) if embedded else {},
-        task_publish_retry=True,
-        task_publish_retry_policy=_AT_ONCE,
+        task_publish_retry=False,  # a message that does not go out now is sent again by the sweep
         worker_hijack_root_logger=False,
         worker_enable_remote_control=False,
         worker_send_task_events=False,
@@ -76,7 +74,7 @@ def _producer() -> Celery:
     settings = get_settings()
     celery = make_celery(settings)
     if settings.broker_url:
-        celery.conf.broker_transport_options = {**_AT_ONCE, "socket_connect_timeout": _CONNECT_SECONDS}
+        celery.conf.broker_transport_options = _AT_ONCE
     return celery
 
 

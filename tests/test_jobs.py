@@ -1,5 +1,6 @@
 """Jobs: a message leaves exactly when the row is committed, and the row survives every broker."""
 
+import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,12 @@ from app.db import Database, get_database
 from app.domain.errors import BadInputError, ConflictError, NotFoundError
 from app.domain.terms import JobKind, JobState, Queue
 from app.models import Event, Job
+from app.setup.programs import find_redis
+from tests.conftest import unavailable
 from tests.factories import NOW
 from tests.fixtures import on_postgres, on_sqlite
-from tests.processes import process_settings
+from tests.processes import process_settings, wait_for
+from tests.servers import redis as redis_server
 from worker.claim import claim
 
 BROKEN_BROKERS = {
@@ -298,6 +302,26 @@ def test_a_broker_folder_that_cannot_be_used_is_logged_and_the_row_stays(
         else:
             (home / "broker").mkdir(parents=True)
         (home / "broker/messages").touch()
+        job_id = add()
+        assert row(job_id).state is JobState.QUEUED
+    assert [call.args for call in log.calls] == [("job_message_not_sent",)]
+
+
+@on_sqlite
+def test_a_redis_that_went_away_since_the_last_message_is_logged_and_the_row_stays(
+    database_url: str, tmp_path: Path, log: CapturingLogger
+) -> None:
+    program = find_redis()
+    if program is None:
+        unavailable("No Redis: let ./arena test install one.")
+    server = redis_server.start(tmp_path, program.path)
+    with process_settings(tmp_path / "home", database_url=database_url, broker_url=server.url):
+        try:
+            add()
+            assert log.calls == []
+        finally:
+            subprocess.run(server.stop, check=True)
+            wait_for(lambda: not Path(f"/proc/{server.stop[-1]}").exists(), "the end of Redis")
         job_id = add()
         assert row(job_id).state is JobState.QUEUED
     assert [call.args for call in log.calls] == [("job_message_not_sent",)]

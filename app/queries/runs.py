@@ -167,6 +167,8 @@ def _sentence(run: RunRow) -> str:
     doing = {JobState.RUNNING: "Training", JobState.CANCELLED: "Cancelled"}.get(job.state, "Finished")
     if run.first_loss is None or run.last_loss is None:
         return f"{doing}; there is no validation loss to tell what it learned."
+    if run.first_loss == run.last_loss:  # measured once so far
+        return f"{doing}: the bare base starts at a validation loss of {run.first_loss:.3f}."
     change = f"validation loss went from {run.first_loss:.3f} to {run.last_loss:.3f}"
     if job.state is JobState.DONE and run.last_loss >= run.first_loss:
         return f"Finished, but {change}: it did not learn what the validation file asks."
