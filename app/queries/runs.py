@@ -165,14 +165,19 @@ def _sentence(run: RunRow) -> str:
     if job.state is JobState.RUNNING and job.done == 0:
         return job.message or "Starting."
     doing = {JobState.RUNNING: "Training", JobState.CANCELLED: "Cancelled"}.get(job.state, "Finished")
+    return f"{doing}{_change(run, finished=job.state is JobState.DONE)}"
+
+
+def _change(run: RunRow, *, finished: bool) -> str:
+    """What the validation losses say, to follow a word like "Training"."""
     if run.first_loss is None or run.last_loss is None:
-        return f"{doing}; there is no validation loss to tell what it learned."
+        return "; there is no validation loss to tell what it learned."
     if run.first_loss == run.last_loss:  # measured once so far
-        return f"{doing}: the bare base starts at a validation loss of {run.first_loss:.3f}."
+        return f": the bare base starts at a validation loss of {run.first_loss:.3f}."
     change = f"validation loss went from {run.first_loss:.3f} to {run.last_loss:.3f}"
-    if job.state is JobState.DONE and run.last_loss >= run.first_loss:
-        return f"Finished, but {change}: it did not learn what the validation file asks."
-    return f"{doing}: {change}."
+    if finished and run.last_loss > run.first_loss:
+        return f", but {change}: it did not learn what the validation file asks."
+    return f": {change}."
 
 
 def _flat(recipe: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

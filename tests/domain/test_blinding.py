@@ -181,9 +181,7 @@ def test_different_parts_have_different_seals(one: list[str], other: list[str]) 
 
 
 @given(st.lists(st.text(min_size=1, max_size=4), min_size=1, max_size=4), st.data())
-def test_dividing_the_same_characters_differently_changes_the_seal(
-    texts: list[str], data: st.DataObject
-) -> None:
+def test_dividing_the_same_characters_differently_changes_the_seal(texts: list[str], data: st.DataObject) -> None:
     joined = "".join(texts)
     cut = data.draw(st.integers(0, len(joined)))
     divided = [joined[:cut], joined[cut:]]
@@ -201,9 +199,7 @@ def test_dividing_the_same_characters_differently_changes_the_seal(
         (("\ud83d\ude00",), ("😀",)),
     ],
 )
-def test_known_collisions_of_simpler_encodings_do_not_collide(
-    one: tuple[str, ...], other: tuple[str, ...]
-) -> None:
+def test_known_collisions_of_simpler_encodings_do_not_collide(one: tuple[str, ...], other: tuple[str, ...]) -> None:
     assert seal(b"secret", *one) != seal(b"secret", *other)
 
 

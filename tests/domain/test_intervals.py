@@ -129,8 +129,7 @@ def test_the_origin_of_the_project_recomputed() -> None:
 def test_three_fair_runs_of_five_prompts_differ_by_37_points_on_average() -> None:
     share = [math.comb(5, wins) / 2**5 for wins in range(6)]
     expected_range = sum(
-        share[a] * share[b] * share[c] * (max(a, b, c) - min(a, b, c)) / 5
-        for a, b, c in product(range(6), repeat=3)
+        share[a] * share[b] * share[c] * (max(a, b, c) - min(a, b, c)) / 5 for a, b, c in product(range(6), repeat=3)
     )
     assert expected_range == pytest.approx(0.37, abs=5e-3)
 
@@ -165,9 +164,7 @@ def test_betting_is_fair_one_more_vote_changes_nothing_on_average(s: float, f: f
 
 
 @given(st.floats(0.01, 0.99), st.floats(1, 1e6), alphas)
-def test_at_the_ends_of_the_live_interval_the_e_value_is_one_over_alpha(
-    p: float, n: float, alpha: float
-) -> None:
+def test_at_the_ends_of_the_live_interval_the_e_value_is_one_over_alpha(p: float, n: float, alpha: float) -> None:
     interval = live_from_counts(p * n, n, alpha=alpha)
     for end in interval:
         if 1e-12 < end < 1 - 1e-9:  # beyond, a float can no longer hold the end precisely enough
@@ -215,9 +212,7 @@ def test_an_interval_contains_its_rate_and_stays_between_0_and_1(
 
 
 @given(rates, sizes, degrees, alphas)
-def test_an_interval_is_mirrored_when_the_sides_are_swapped(
-    p: float, n: float, df: int | None, alpha: float
-) -> None:
+def test_an_interval_is_mirrored_when_the_sides_are_swapped(p: float, n: float, df: int | None, alpha: float) -> None:
     for ours, theirs in zip(intervals(p, n, df, alpha), intervals(1 - p, n, df, alpha), strict=True):
         assert ours == pytest.approx((1 - theirs.high, 1 - theirs.low), abs=1e-9)
 
@@ -232,9 +227,7 @@ def test_a_smaller_alpha_never_narrows_an_interval(
 
 
 @given(rates, st.floats(min_value=0.5, max_value=1e5), degrees, alphas, st.floats(min_value=1, max_value=10))
-def test_more_votes_never_widen_an_interval(
-    p: float, n: float, df: int | None, alpha: float, factor: float
-) -> None:
+def test_more_votes_never_widen_an_interval(p: float, n: float, df: int | None, alpha: float, factor: float) -> None:
     for few, many in zip(intervals(p, n, df, alpha), intervals(p, n * factor, df, alpha), strict=True):
         assert many.high - many.low <= few.high - few.low + 1e-9
 
@@ -277,9 +270,7 @@ def test_rates_next_to_0_and_1_have_an_interval(s: float) -> None:
     assert interval.high - interval.low == pytest.approx(1 - live_from_counts(13, 13).low, abs=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("s", "n", "alpha"), [(-1, 5, 0.05), (6, 5, 0.05), (math.nan, 5, 0.05), (2, 5, 0), (2, 5, 1)]
-)
+@pytest.mark.parametrize(("s", "n", "alpha"), [(-1, 5, 0.05), (6, 5, 0.05), (math.nan, 5, 0.05), (2, 5, 0), (2, 5, 1)])
 def test_impossible_arguments_are_refused(s: float, n: float, alpha: float) -> None:
     with pytest.raises(ValueError, match=r"rate|alpha"):
         live_from_counts(s, n, alpha=alpha)

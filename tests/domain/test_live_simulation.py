@@ -90,9 +90,7 @@ def test_the_simulated_formulas_are_those_of_the_domain(tie_rate: float) -> None
         live_excludes, fixed_excludes = look.excluded_by_live(rate), look.excluded_by_fixed(rate)
         for study in range(25):
             votes = [float(y[study]) for y in look.observations]
-            summary = summarise(
-                ClusterSums.from_observations([votes[start::prompts] for start in range(prompts)])
-            )
+            summary = summarise(ClusterSums.from_observations([votes[start::prompts] for start in range(prompts)]))
             assert summary is not None
             assert summary.df == look.df
             assert summary.p == pytest.approx(look.p[study])

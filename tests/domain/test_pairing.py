@@ -120,9 +120,7 @@ def test_every_two_checkpoints_meet_at_most_once(design: Design, checkpoints: li
         (["c1", "c2", "c1"], "c1 is named twice"),
     ],
 )
-def test_an_impossible_field_is_refused_in_one_sentence(
-    design: Design, challengers: list[str], sentence: str
-) -> None:
+def test_an_impossible_field_is_refused_in_one_sentence(design: Design, challengers: list[str], sentence: str) -> None:
     with pytest.raises(BadInputError, match=sentence) as refusal:
         matchups(design, "base", challengers)
     assert "nothing was launched" in refusal.value.message

@@ -48,9 +48,7 @@ def test_what_can_be_detected_needs_no_more_votes_than_there_are(
 
 
 @given(st.integers(20, 500), st.integers(1, 4), st.integers(1, 4))
-def test_more_of_anything_detects_smaller_differences(
-    prompts: int, votes_per_pair: int, replicates: int
-) -> None:
+def test_more_of_anything_detects_smaller_differences(prompts: int, votes_per_pair: int, replicates: int) -> None:
     p = detectable(prompts, votes_per_pair, replicates)
     with_more_votes = detectable(prompts, votes_per_pair + 1, replicates)
     with_more_prompts = detectable(prompts * (votes_per_pair + 1), votes_per_pair, replicates)

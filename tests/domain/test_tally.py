@@ -44,9 +44,7 @@ def test_a_tally_that_no_votes_can_have_is_refused(wrong: tuple[int, int, int, i
 @given(st.lists(tallies, max_size=8))
 def test_tallies_and_their_observations_give_the_same_sums(per_prompt: list[Tally]) -> None:
     counted = ClusterSums.from_tallies(per_prompt)
-    spelt_out = ClusterSums.from_observations(
-        [[1.0] * t.wins + [0.0] * t.losses + [0.5] * t.ties for t in per_prompt]
-    )
+    spelt_out = ClusterSums.from_observations([[1.0] * t.wins + [0.0] * t.losses + [0.5] * t.ties for t in per_prompt])
     for field in ("n", "total", "squares", "decisive"):
         assert np.array_equal(getattr(counted, field), getattr(spelt_out, field)), field
 

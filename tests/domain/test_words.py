@@ -21,8 +21,7 @@ def sentence(per_prompt: list[Tally], where: str | None = None, interval: Interv
 
 def test_the_sentence_of_the_first_study() -> None:
     assert sentence([WIN] * 10 + [LOSS] * 3, "in-domain", Interval(0.3675, 0.9756)) == (
-        f"brie-v2/epoch-2 is preferred in-domain in 10 of 13 (77%); {RANGE} 37% to 98%. "
-        "Too early to call it better."
+        f"brie-v2/epoch-2 is preferred in-domain in 10 of 13 (77%); {RANGE} 37% to 98%. Too early to call it better."
     )
 
 
