@@ -63,6 +63,8 @@ class ResultsPage:
 
     batch: BatchRow
     matchups: tuple[Matchup, ...]
+    repeats_allowed: bool
+    """Whether one rater may have read the same baseline text in several pairs."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def results_page(session: Session, batch_id: uuid.UUID) -> ResultsPage:
     position = {name: place for place, name in enumerate((rows[0].baseline, *rows[0].challengers))}
     matchups = [_matchup(names[first], names[second], second, pairs) for (first, second), pairs in found.items()]
     matchups.sort(key=lambda m: (position.get(m.first, 0), position.get(m.second, 0)))
-    return ResultsPage(rows[0], tuple(matchups))
+    return ResultsPage(rows[0], tuple(matchups), session.get_one(EvalBatch, batch_id).allow_repeats)
 
 
 def _of_second(stored: StoredTally | None) -> Tally:
