@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import String, Text
+from sqlalchemy import BigInteger, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.domain.terms import BaseModelSource, BaseModelState
@@ -24,7 +24,7 @@ class BaseModel(Identified, Table):
     weights_hash: Mapped[str] = mapped_column(String(64), default="")
     tokenizer_hash: Mapped[str] = mapped_column(String(64), default="")
     template_hash: Mapped[str] = mapped_column(String(64), default="")
-    parameters: Mapped[int] = mapped_column(default=0)
+    parameters: Mapped[int] = mapped_column(BigInteger, default=0)
     error: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[datetime]
     ready_at: Mapped[datetime | None]

@@ -3,7 +3,7 @@
 import uuid
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, String, Text, text
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.domain.terms import JobKind, JobState, Queue
@@ -30,8 +30,9 @@ class Job(Identified, Table):
     waits_for_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("job.id"))
     """Another job that must be done first; emptied when it is."""
     state: Mapped[JobState] = mapped_column(TextEnum(JobState))
-    done: Mapped[int] = mapped_column(default=0)
-    total: Mapped[int] = mapped_column(default=0)
+    done: Mapped[int] = mapped_column(BigInteger, default=0)
+    """Of ``total``: steps, responses, or bytes of a download."""
+    total: Mapped[int] = mapped_column(BigInteger, default=0)
     message: Mapped[str] = mapped_column(Text, default="")
     eta_seconds: Mapped[float | None]
     attempt: Mapped[int] = mapped_column(default=0)

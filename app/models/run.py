@@ -4,7 +4,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.domain.terms import RunKind, Split
@@ -27,8 +27,8 @@ class Run(Identified, Table):
     device: Mapped[str] = mapped_column(String(60), default="")
     dtype: Mapped[str] = mapped_column(String(20), default="")
     total_steps: Mapped[int] = mapped_column(default=0)
-    trainable_parameters: Mapped[int] = mapped_column(default=0)
-    peak_memory_bytes: Mapped[int] = mapped_column(default=0)
+    trainable_parameters: Mapped[int] = mapped_column(BigInteger, default=0)
+    peak_memory_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     notes: Mapped[str] = mapped_column(Text, default="")
     """Warnings of the training, one a line."""
     created_at: Mapped[datetime]

@@ -36,7 +36,7 @@ def plan_view(
     """
     prompts = session.scalar(select(func.count(Prompt.id)).where(Prompt.suite_id == find_suite(session, suite).id)) or 0
     if challengers == 0:
-        return PlanView(f"{prompts} prompts are waiting for a challenger: choose at least one.", ())
+        return PlanView(f"{prompts} prompts are waiting: choose at least one challenger.", ())
     pairs = prompts * replicates * challengers
     responses = prompts * replicates * (challengers + 1)
     rate = detectable(prompts, votes_per_pair, replicates)

@@ -1,6 +1,6 @@
 """The first tables.
 
-Revision: c65a47285906, after: nothing.
+Revision: b176fab548fe, after: nothing.
 """
 
 import sqlalchemy as sa
@@ -8,7 +8,7 @@ from alembic import op
 
 from app.models import types
 
-revision = "c65a47285906"
+revision = "b176fab548fe"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -27,7 +27,7 @@ def upgrade() -> None:
         sa.Column("weights_hash", sa.String(length=64), nullable=False),
         sa.Column("tokenizer_hash", sa.String(length=64), nullable=False),
         sa.Column("template_hash", sa.String(length=64), nullable=False),
-        sa.Column("parameters", sa.Integer(), nullable=False),
+        sa.Column("parameters", sa.BigInteger(), nullable=False),
         sa.Column("error", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ready_at", sa.DateTime(timezone=True), nullable=True),
@@ -70,8 +70,8 @@ def upgrade() -> None:
         sa.Column("title", sa.String(length=300), nullable=False),
         sa.Column("waits_for_id", sa.Uuid(), nullable=True),
         sa.Column("state", sa.String(length=32), nullable=False),
-        sa.Column("done", sa.Integer(), nullable=False),
-        sa.Column("total", sa.Integer(), nullable=False),
+        sa.Column("done", sa.BigInteger(), nullable=False),
+        sa.Column("total", sa.BigInteger(), nullable=False),
         sa.Column("message", sa.Text(), nullable=False),
         sa.Column("eta_seconds", sa.Double(), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
@@ -168,8 +168,8 @@ def upgrade() -> None:
         sa.Column("device", sa.String(length=60), nullable=False),
         sa.Column("dtype", sa.String(length=20), nullable=False),
         sa.Column("total_steps", sa.Integer(), nullable=False),
-        sa.Column("trainable_parameters", sa.Integer(), nullable=False),
-        sa.Column("peak_memory_bytes", sa.Integer(), nullable=False),
+        sa.Column("trainable_parameters", sa.BigInteger(), nullable=False),
+        sa.Column("peak_memory_bytes", sa.BigInteger(), nullable=False),
         sa.Column("notes", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
