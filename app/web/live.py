@@ -16,7 +16,7 @@ from app.db import Database
 from app.domain.errors import UnavailableError
 from app.log import get_logger
 from app.models import Event
-from app.web.deps import signed_in
+from app.web.deps import ReadDep, signed_in
 
 log = get_logger(__name__)
 router = APIRouter()
@@ -93,14 +93,21 @@ class LiveHub:
             self._streams.discard(queue)
 
 
+def stream_start(session: ReadDep, last_event_id: Annotated[int | None, Header()] = None) -> int:
+    """The event after which a stream tells: where a broken one ended, else the newest.
+
+    Asked before the browser learns that it is connected. It fetches then, and what happens between that fetch and
+    our listening would be lost.
+    """
+    return last_event_id or session.scalar(select(func.max(Event.id))) or 0
+
+
 @router.get("/live", response_class=EventSourceResponse, dependencies=[Depends(signed_in)])
-async def live(
-    request: Request, last_event_id: Annotated[int | None, Header()] = None
-) -> AsyncIterator[ServerSentEvent]:
+async def live(request: Request, start: Annotated[int, Depends(stream_start)]) -> AsyncIterator[ServerSentEvent]:
     """Hints from now on, or from where a broken stream ended."""
     hub: LiveHub = request.app.state.live
     with hub.subscribe() as hints:
-        missed = await run_in_threadpool(hub.since, last_event_id) if last_event_id else []
+        missed = await run_in_threadpool(hub.since, start)
         for hint in missed:
             yield _event(hint)
         sent = {hint.id for hint in missed}
