@@ -39,3 +39,12 @@ def test_a_fragment_is_called_like_the_id_of_its_root(name: str) -> None:
 def test_no_style_rule_of_the_voting_page_names_one_side() -> None:
     css = (ROOT.parent / "static/css/vote.css").read_text(encoding="utf-8")
     assert not re.search(r"nth-(?:child|of-type)|first-child|last-child|#text-|value=|--first|--second", css)
+
+
+def test_htmx_starts_only_when_its_extensions_are_there() -> None:
+    """A deferred htmx starts a moment after itself, possibly before the next script has arrived."""
+    tags = re.findall(r"<script[^>]*>", (ROOT / "base.html").read_text(encoding="utf-8"))
+    core, extension = (next(tag for tag in tags if name in tag) for name in ("vendor/htmx-", "vendor/hx-sse-"))
+    assert "defer" not in core
+    assert "defer" in extension
+    assert tags.index(core) < tags.index(extension)
