@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from training import tensor_files
-from training.base import BaseHashes
 from training.errors import AdapterError, TensorFileError
 
 # The fields of an adapter config that change what the adapter computes, with peft's defaults: a field that
@@ -43,12 +42,6 @@ def fingerprint_adapter(folder: Path) -> str:
         raise AdapterError(f"the adapter is broken: {error.message}") from error
     canonical = json.dumps({"config": function, "tensors": tensors}, sort_keys=True)
     return hashlib.sha256(b"adapter\n" + canonical.encode()).hexdigest()
-
-
-def fingerprint_base(hashes: BaseHashes) -> str:
-    """Sha256 (hex) that stands for a bare base model as a checkpoint."""
-    canonical = json.dumps([hashes.weights, hashes.tokenizer, hashes.chat_template])
-    return hashlib.sha256(b"base\n" + canonical.encode()).hexdigest()
 
 
 def adapter_file(folder: Path) -> Path:
