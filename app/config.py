@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8710, ge=1, le=65535, description="Port the web page listens on.")
     secret: str = Field(default="", description="Key of the seals; empty: made once and kept under home.")
     base_model: str = Field(default="smollm2-135m", description="Base model fetched at the first start.")
+    sample_study: bool = Field(default=True, description="Whether the sample study is loaded at the first start.")
     device: str = Field(default="auto", description="auto, cpu, mps or cuda.")
     generate_batch_size: int = Field(default=16, ge=1, description="Rows generated at the same time.")
     heartbeat_seconds: float = Field(default=5.0, gt=0, description="How often a running job says it is alive.")

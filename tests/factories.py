@@ -23,6 +23,7 @@ from app.domain.terms import Choice, FinishReason, JobState, Role, RunKind, Vote
 from app.main import create_app
 from app.models import Account, BaseModel, Checkpoint, EvalBatch, Job, Pair, Run, Suite, Voter
 from app.queries.ballots import BlindBallot, blind_ballot
+from app.queries.sample_study import sample_files
 from app.services import accounts, eval_batches, responses, voting
 from app.services.base_models import Fetched, add_base_model, fetch_base_model, mark_ready
 from app.services.checkpoints import SavedAdapter, register_adapter
@@ -30,6 +31,7 @@ from app.services.datasets import import_dataset
 from app.services.eval_batches import LaunchPlan
 from app.services.responses import Generated, Planned
 from app.services.runs import launch_run
+from app.services.sample_study import MANIFEST, RESPONSES
 from app.services.suites import import_suite
 from app.services.voting import Rules
 from app.web.deps import COOKIE
@@ -179,6 +181,16 @@ def make_study(
     batch = eval_batches.launch(session, LaunchPlan(suite=suite.name, challengers=names, **plan), now=NOW)
     write_responses(session, batch, text)
     return Study(batch, suite, base, adapters)
+
+
+def write_sample(session: Session, batches: Sequence[EvalBatch], folder: Path) -> dict[str, Any]:
+    """These batches as a sample study in a folder; returns its manifest."""
+    manifest, rows = sample_files(session, batches, commands=["./arena train brie-v2"], now=NOW)
+    folder.mkdir()
+    (folder / MANIFEST).write_text(manifest, encoding="utf-8")
+    (folder / RESPONSES).write_text(rows, encoding="utf-8")
+    found: dict[str, Any] = json.loads(manifest)
+    return found
 
 
 def pairs_of(session: Session, batch: EvalBatch) -> list[Pair]:

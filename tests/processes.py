@@ -26,6 +26,7 @@ QUICK = {"heartbeat_seconds": "0.3", "sweep_seconds": "0.3", "stale_seconds": "4
 def variables(home: Path, *, threads: int = 1, **settings: str) -> dict[str, str]:
     """Environment variables of an arena that fetches nothing at its first start and leaves cores to others."""
     given = {"home": str(home), "database_url": "", "broker_url": "", "base_model": "", "device": "cpu"}
+    given |= {"sample_study": "false"}
     given |= {"log_level": "WARNING"} | settings
     return {f"ARENA_{name.upper()}": value for name, value in given.items()} | {
         "OMP_NUM_THREADS": str(threads),

@@ -76,6 +76,7 @@ def _shown(row: BatchRow) -> dict[str, object]:
         "planned_pairs": row.planned_pairs,
         "settled": row.settled,
         "votes": row.votes,
+        "simulated_votes": row.simulated_votes,
         "votes_wanted": row.votes_wanted,
     }
 
@@ -87,7 +88,8 @@ def _for_terminal(row: BatchRow) -> dict[str, object]:
         "challengers": ", ".join(row.challengers),
         "state": "generating" if row.generating else row.state.value,
         "pairs": f"{row.pairs}/{row.planned_pairs}",
-        "votes": f"{row.votes}/{row.votes_wanted}",
+        "votes": f"{row.votes}/{row.votes_wanted}"
+        + (f" ({row.simulated_votes} simulated)" if row.simulated_votes else ""),
     }
 
 

@@ -33,6 +33,7 @@ def prepare() -> Settings:
             data=DATA,
             artifacts=settings.artifacts,
             base_model=settings.base_model,
+            sample_study=settings.sample_study,
             now=datetime.now(UTC),
         )
     return settings

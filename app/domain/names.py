@@ -4,6 +4,9 @@ import re
 
 from app.domain.errors import BadInputError
 
+SAMPLE = "sample"
+"""First part of the names of what ships with the arena: ``sample/epoch-1``, ``sample-brie-in-domain``."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -18,4 +21,6 @@ def check_name(name: str, what: str) -> str:
             f"{name!r} cannot be the name of a {what}: use up to 100 letters, digits, dots, dashes and underscores, "
             "beginning with a letter or digit."
         )
+    if name == SAMPLE:  # the checkpoints of such a run would be called like the sample study's
+        raise BadInputError(f"{name!r} is kept for the sample study. Choose another name for this {what}.")
     return name

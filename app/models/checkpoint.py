@@ -32,4 +32,6 @@ class Checkpoint(Identified, Table):
     validation_loss: Mapped[float | None]
     effect: Mapped[dict[str, Any] | None]
     """Result of the effect gate: does this adapter change what the base says?"""
+    origin: Mapped[dict[str, Any] | None]
+    """What is told of an external checkpoint: the weights are not here, so nothing of it can be checked."""
     created_at: Mapped[datetime]

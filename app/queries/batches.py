@@ -9,9 +9,10 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from app.domain.errors import NotFoundError
+from app.domain.names import SAMPLE
 from app.domain.sampling import Sampling
 from app.domain.terms import BallotState, BatchState, CheckpointKind, Design, PairKind, Reveal, VoterKind
-from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Response, Suite, Tally
+from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Response, Suite, Tally, Voter
 from app.queries.checkpoints import CheckpointRow, checkpoint_rows
 from app.queries.jobs import JobView, job_views
 from app.queries.suites import SuiteRow, suite_rows
@@ -23,6 +24,7 @@ class BatchRow:
 
     ``pairs`` are formed so far, of ``planned_pairs``; ``settled`` of them need no voter. ``votes`` counts
     standing verdicts of people, ``votes_wanted`` what the plan asks of the pairs that need a voter.
+    ``simulated_votes`` of them are nobody's: they were made to learn the tool.
     """
 
     id: uuid.UUID
@@ -39,6 +41,7 @@ class BatchRow:
     pairs: int
     settled: int
     votes: int
+    simulated_votes: int
     job: JobView | None
     created_at: datetime
     closed_at: datetime | None
@@ -47,6 +50,16 @@ class BatchRow:
     def votes_wanted(self) -> int:
         """Verdicts the plan asks for, given what is settled so far."""
         return (self.planned_pairs - self.settled) * self.votes_per_pair
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether it shipped with the arena: real responses whose weights are not here."""
+        return self.baseline.startswith(f"{SAMPLE}/")
+
+    @property
+    def votable(self) -> bool:
+        """Whether there is a pair to vote on."""
+        return self.state is BatchState.OPEN and self.pairs > self.settled
 
     @property
     def generating(self) -> bool:
@@ -80,7 +93,7 @@ class BatchPage:
 
 @dataclass(frozen=True)
 class LaunchPage:
-    """What the launch form offers."""
+    """What the launch form offers; checkpoints without weights cannot answer and are not among them."""
 
     suites: tuple[SuiteRow, ...]
     checkpoints: tuple[CheckpointRow, ...]
@@ -106,6 +119,13 @@ def batch_rows(session: Session, *conditions: Any) -> tuple[BatchRow, ...]:
         .where(Tally.eval_batch_id.in_(ids), Tally.voter_kind == VoterKind.RATER)
         .group_by(Tally.eval_batch_id),
     )
+    simulated = _counts(
+        session,
+        select(Ballot.eval_batch_id, func.count(Ballot.id))
+        .join(Voter, Voter.id == Ballot.voter_id)
+        .where(Ballot.eval_batch_id.in_(ids), Voter.simulated, Ballot.state == BallotState.VOTED)
+        .group_by(Ballot.eval_batch_id),
+    )
     jobs = job_views(session, (batch.job_id for batch, *_ in found))
     return tuple(
         BatchRow(
@@ -123,6 +143,7 @@ def batch_rows(session: Session, *conditions: Any) -> tuple[BatchRow, ...]:
             pairs=pairs.get(batch.id, 0),
             settled=settled.get(batch.id, 0),
             votes=votes.get(batch.id, 0),
+            simulated_votes=simulated.get(batch.id, 0),
             job=jobs.get(batch.job_id) if batch.job_id else None,
             created_at=batch.created_at,
             closed_at=batch.closed_at,
@@ -214,4 +235,5 @@ def early_checkpoint_warnings(checkpoints: tuple[CheckpointRow, ...]) -> list[st
 
 def launch_page(session: Session) -> LaunchPage:
     """What the launch form offers."""
-    return LaunchPage(suites=suite_rows(session), checkpoints=checkpoint_rows(session), defaults=Sampling())
+    able = tuple(row for row in checkpoint_rows(session) if row.kind is not CheckpointKind.EXTERNAL)
+    return LaunchPage(suites=suite_rows(session), checkpoints=able, defaults=Sampling())

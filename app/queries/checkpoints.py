@@ -46,6 +46,8 @@ class CheckpointPage:
 
     checkpoint: CheckpointRow
     folder: str
+    origin: tuple[tuple[str, str], ...]
+    """What is told of a checkpoint whose weights are not here, as (word, value)."""
     effect: dict[str, Any]
     """kl_mean, kl_max (nats), delta_norm, passed, reason; empty for a bare base."""
     dataset_id: uuid.UUID | None
@@ -59,7 +61,7 @@ def _rows(query: Select[Checkpoint, str, str], session: Session) -> tuple[Checkp
             id=checkpoint.id,
             name=checkpoint.name,
             kind=checkpoint.kind,
-            base_model=base or "",
+            base_model=base or (checkpoint.origin or {}).get("base_model", ""),
             run_id=checkpoint.run_id,
             run_name=run or "",
             fingerprint=checkpoint.fingerprint,
@@ -119,6 +121,7 @@ def checkpoint_page(session: Session, checkpoint_id: uuid.UUID) -> CheckpointPag
     return CheckpointPage(
         checkpoint=rows[0],
         folder=stored.folder,
+        origin=tuple((key.replace("_", " "), str(value)) for key, value in (stored.origin or {}).items() if value),
         effect=stored.effect or {},
         dataset_id=dataset.id if dataset else None,
         dataset=f"{dataset.name} v{dataset.version}" if dataset else "",

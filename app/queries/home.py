@@ -60,8 +60,11 @@ def _steps(session: Session, models: tuple[BaseModelRow, ...], batches: tuple[Ba
     has_model = any(model.state is BaseModelState.READY for model in models)
     runs = session.scalar(select(func.count(Run.id))) or 0
     adapters = session.scalar(select(func.count(Checkpoint.id)).where(Checkpoint.kind == CheckpointKind.ADAPTER)) or 0
-    open_batch = next((row for row in batches if row.state is BatchState.OPEN and row.pairs > row.settled), None)
+    samples = [row for row in batches if row.is_sample]
+    own = [row for row in batches if not row.is_sample]
+    votable = next((row for row in own if row.votable), None)
     return (
+        *_sample_step(samples),
         NextStep(
             title="Get a base model",
             text="The small one comes by itself at the first start.",
@@ -80,14 +83,30 @@ def _steps(session: Session, models: tuple[BaseModelRow, ...], batches: tuple[Ba
             title="Launch an eval batch",
             text="Your adapter against its base, on prompts you choose.",
             href="/batches/launch",
-            done=bool(batches),
+            done=bool(own),
             ready=adapters > 0,
         ),
         NextStep(
-            title="Vote blind",
+            title="Vote blind on your own",
             text="Read two texts, pick the better one. Nobody is told who wrote which.",
-            href=f"/vote/{open_batch.id}" if open_batch else "/batches",
-            done=any(row.votes for row in batches),
-            ready=open_batch is not None,
+            href=f"/vote/{votable.id}" if votable else "/batches",
+            done=any(row.votes for row in own),
+            ready=votable is not None,
+        ),
+    )
+
+
+def _sample_step(samples: list[BatchRow]) -> tuple[NextStep, ...]:
+    """The first thing to do on a fresh clone: the shortest study that ships, before anything is installed."""
+    if not samples:
+        return ()
+    shortest = min(samples, key=lambda row: row.planned_pairs)
+    return (
+        NextStep(
+            title="Vote on the sample study",
+            text=f"{shortest.planned_pairs} pairs of real responses are here already. Read some, and watch the result.",
+            href=f"/vote/{shortest.id}",
+            done=any(row.votes > row.simulated_votes for row in samples),
+            ready=shortest.votable,
         ),
     )

@@ -31,6 +31,7 @@ def report(session: Session, batch_id: uuid.UUID) -> dict[str, Any]:
             "pairs": batch.pairs,
             "settled_pairs": batch.settled,
             "votes": batch.votes,
+            "simulated_votes": batch.simulated_votes,
             "votes_wanted": batch.votes_wanted,
         },
         "matchups": [_matchup(matchup) for matchup in page.matchups],

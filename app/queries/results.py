@@ -22,6 +22,8 @@ from app.queries.batches import BatchRow, batch_rows
 
 DOMAIN_WORDS = {Domain.IN_DOMAIN: "in-domain", Domain.OUT_OF_DOMAIN: "out-of-domain"}
 _NOTHING = Tally(0, 0, 0)
+_SIMULATED = "With simulated votes: "
+"""Before every sentence that such votes went into, so that none can be quoted without it."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ def results_page(session: Session, batch_id: uuid.UUID) -> ResultsPage:
         )
     names = dict(session.execute(select(Checkpoint.id, Checkpoint.name)).all())
     position = {name: place for place, name in enumerate((rows[0].baseline, *rows[0].challengers))}
-    matchups = [_matchup(names[first], names[second], second, pairs) for (first, second), pairs in found.items()]
+    label = _SIMULATED if rows[0].simulated_votes else ""
+    matchups = [_matchup(names[first], names[second], second, pairs, label) for (first, second), pairs in found.items()]
     matchups.sort(key=lambda m: (position.get(m.first, 0), position.get(m.second, 0)))
     return ResultsPage(rows[0], tuple(matchups), session.get_one(EvalBatch, batch_id).allow_repeats)
 
@@ -126,7 +129,7 @@ def _settled(pair: Pair) -> Tally:
     )
 
 
-def _matchup(first: str, second: str, second_id: uuid.UUID, pairs: list[_PairTally]) -> Matchup:
+def _matchup(first: str, second: str, second_id: uuid.UUID, pairs: list[_PairTally], label: str) -> Matchup:
     whole = cell("all prompts", pairs)
     present = [domain for domain in Domain if any(pair.domain is domain for pair in pairs)]
     categories = list(dict.fromkeys(pair.category for pair in pairs))
@@ -136,7 +139,7 @@ def _matchup(first: str, second: str, second_id: uuid.UUID, pairs: list[_PairTal
         first=first,
         second=second,
         second_id=second_id,
-        sentence=headline(second, first, tally, summary, live(summary) if summary else None, where),
+        sentence=label + headline(second, first, tally, summary, live(summary) if summary else None, where),
         whole=whole,
         domains=tuple(cell(DOMAIN_WORDS[d], [p for p in pairs if p.domain is d]) for d in present),
         categories=tuple(cell(c.replace("_", " "), [p for p in pairs if p.category == c]) for c in categories),

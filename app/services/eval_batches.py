@@ -1,5 +1,6 @@
 """Eval batches: the frozen plan, the responses it needs, the pairs they form, and the end of voting."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
@@ -50,9 +51,22 @@ def launch(session: Session, plan: LaunchPlan, *, now: datetime) -> EvalBatch:
         ConflictError: the name is taken, or a checkpoint failed its effect gate.
     """
     _check_numbers(plan)
-    suite = find_suite(session, plan.suite)
+    batch = freeze(session, plan, find_suite(session, plan.suite), _members(session, plan), now=now)
+    batch.job_id = jobs.enqueue(session, JobKind.GENERATE, batch.id, title=f"Generate for {batch.name}", now=now).id
+    session.flush()
+    return batch
+
+
+def freeze(
+    session: Session, plan: LaunchPlan, suite: Suite, members: Sequence[Checkpoint], *, now: datetime
+) -> EvalBatch:
+    """Store a plan for these members, the baseline first. Nothing is queued.
+
+    Raises:
+        BadInputError: the members cannot meet, or too many responses would be needed.
+        ConflictError: the name is taken.
+    """
     prompts = session.scalar(select(func.count(Prompt.id)).where(Prompt.suite_id == suite.id)) or 0
-    members = _members(session, plan)
     meetings = matchups(plan.design, members[0].fingerprint, [c.fingerprint for c in members[1:]])
     responses = prompts * plan.replicates * len(members)
     if responses > MAX_RESPONSES:
@@ -84,7 +98,6 @@ def launch(session: Session, plan: LaunchPlan, *, now: datetime) -> EvalBatch:
         )
         for position, member in enumerate(members)
     )
-    batch.job_id = jobs.enqueue(session, JobKind.GENERATE, batch.id, title=f"Generate for {batch.name}", now=now).id
     announce(session, "pairs", batch.id, now=now)
     session.flush()
     return batch
@@ -103,10 +116,14 @@ def _members(session: Session, plan: LaunchPlan) -> list[Checkpoint]:
     challengers = [find_checkpoint(session, name) for name in plan.challengers if name]
     if not challengers:
         raise BadInputError("Nothing was launched: choose at least one challenger.")
-    if plan.baseline == BASE_WORD:
-        baseline = base_of(session, challengers[0])
-    else:
-        baseline = find_checkpoint(session, plan.baseline)
+    given = [] if plan.baseline == BASE_WORD else [find_checkpoint(session, plan.baseline)]
+    for member in (*given, *challengers):
+        if member.kind is CheckpointKind.EXTERNAL:
+            raise BadInputError(
+                f"Nothing was launched: of {member.name} only responses are here, no weights, so it cannot answer "
+                "anything new. Train the same recipe yourself, or choose another checkpoint."
+            )
+    baseline = given[0] if given else base_of(session, challengers[0])
     members = [baseline, *challengers]
     for member in members:
         if member.base_model_id != baseline.base_model_id:

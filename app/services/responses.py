@@ -53,7 +53,7 @@ def plan_of(session: Session, batch: EvalBatch) -> list[Planned]:
     members = session.execute(
         select(Checkpoint, BaseModel, BatchCheckpoint.fingerprint)
         .join(BatchCheckpoint, BatchCheckpoint.checkpoint_id == Checkpoint.id)
-        .join(BaseModel, BaseModel.id == Checkpoint.base_model_id)
+        .join(BaseModel, BaseModel.id == Checkpoint.base_model_id, isouter=True)
         .where(BatchCheckpoint.eval_batch_id == batch.id)
         .order_by(BatchCheckpoint.position)
     ).all()
@@ -69,8 +69,7 @@ def plan_of(session: Session, batch: EvalBatch) -> list[Planned]:
             messages=[*system, *prompt.messages],
             key={
                 "fingerprint": fingerprint,
-                "base_hash": base.weights_hash,
-                "template_hash": base.template_hash,
+                **_base_hashes(checkpoint, base),
                 "prompt_sha256": prompt.sha256,
                 "system_sha256": system_sha256,
                 "sampling_sha256": sampling_sha256,
@@ -82,6 +81,14 @@ def plan_of(session: Session, batch: EvalBatch) -> list[Planned]:
         for prompt in prompts
         for checkpoint, base, fingerprint in members
     ]
+
+
+def _base_hashes(checkpoint: Checkpoint, base: BaseModel | None) -> dict[str, str]:
+    """Of the weights that answer; an external checkpoint tells what it knows of them."""
+    if base is not None:
+        return {"base_hash": base.weights_hash, "template_hash": base.template_hash}
+    origin = checkpoint.origin or {}
+    return {"base_hash": origin.get("base_hash", ""), "template_hash": origin.get("template_hash", "")}
 
 
 def stored(session: Session, plan: Sequence[Planned]) -> dict[int, Response]:

@@ -1,4 +1,4 @@
-"""What comes with the arena: the suites, the first dataset, the small base model and the admin."""
+"""What comes with the arena: the suites, the first dataset, the sample study, the small base model and the admin."""
 
 from datetime import datetime
 from pathlib import Path
@@ -10,10 +10,13 @@ from app.models import BaseModel
 from app.services.accounts import the_admin
 from app.services.base_models import add_base_model
 from app.services.datasets import import_dataset
+from app.services.sample_study import MANIFEST, load_sample_study
 from app.services.suites import import_suite
 
 
-def import_shipped(session: Session, *, data: Path, artifacts: Path, base_model: str, now: datetime) -> None:
+def import_shipped(
+    session: Session, *, data: Path, artifacts: Path, base_model: str, now: datetime, sample_study: bool = True
+) -> None:
     """Bring a database up to what this version ships. Doing it again changes nothing."""
     for path in sorted((data / "suites").glob("*.jsonl")):
         import_suite(session, path, now=now)
@@ -23,5 +26,7 @@ def import_shipped(session: Session, *, data: Path, artifacts: Path, base_model:
             session, path, validation_path=validation if validation.exists() else None, artifacts=artifacts, now=now
         )
     the_admin(session, now=now)
+    if sample_study and (data / "sample_study" / MANIFEST).exists():
+        load_sample_study(session, data / "sample_study", now=now)
     if base_model and session.scalar(select(BaseModel.id).limit(1)) is None:
         add_base_model(session, base_model, now=now)

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import Row, func, select, update
 from sqlalchemy.orm import Session
 
+from app.config import Settings
 from app.domain import blinding
 from app.domain.errors import ConflictError, NotFoundError
 from app.domain.terms import BallotState, BatchState, Choice, Order, Outcome, PairKind
@@ -30,6 +31,15 @@ class Rules:
     secret: bytes
     lease: timedelta
     grace: timedelta
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The rules that the operator has set."""
+        return cls(
+            secret=settings.secret_key(),
+            lease=timedelta(seconds=settings.ballot_lease_seconds),
+            grace=timedelta(seconds=settings.undo_seconds),
+        )
 
 
 def issue(

@@ -12,7 +12,7 @@ from app.domain.sampling import Sampling
 from app.models import EvalBatch
 from app.queries.batches import batch_page, batches_page, launch_page
 from app.queries.plans import plan_view
-from app.services import eval_batches
+from app.services import eval_batches, simulation
 from app.services.eval_batches import LaunchPlan
 from app.web.deps import AdminDep, NowDep, ReadDep, WriteDep
 from app.web.render import render
@@ -120,6 +120,13 @@ def _stored(session: WriteDep, batch_id: uuid.UUID) -> EvalBatch:
 def close(_: AdminDep, session: WriteDep, now: NowDep, batch_id: uuid.UUID) -> Response:
     """End voting for good."""
     eval_batches.close(session, _stored(session, batch_id), now=now)
+    return RedirectResponse(f"/batches/{batch_id}", status_code=303)
+
+
+@router.post("/batches/{batch_id}/simulated/remove")
+def remove_simulated(_: AdminDep, session: WriteDep, batch_id: uuid.UUID) -> Response:
+    """Take every simulated vote out of the batch."""
+    simulation.remove(session, _stored(session, batch_id))
     return RedirectResponse(f"/batches/{batch_id}", status_code=303)
 
 

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -77,11 +77,7 @@ RngDep = Annotated[random.Random, Depends(get_rng)]
 
 def get_rules(settings: SettingsDep) -> Rules:
     """The operator's rules of voting."""
-    return Rules(
-        secret=settings.secret_key(),
-        lease=timedelta(seconds=settings.ballot_lease_seconds),
-        grace=timedelta(seconds=settings.undo_seconds),
-    )
+    return Rules.of(settings)
 
 
 RulesDep = Annotated[Rules, Depends(get_rules)]

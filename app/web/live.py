@@ -68,8 +68,12 @@ class LiveHub:
         """
         since = None if self._known is None else max(self._known, default=0) - _WINDOW
         hints = await run_in_threadpool(self.since, since)
-        fresh = [hint for hint in hints if hint.id not in self._known] if self._known is not None else []
-        self._known = {hint.id for hint in hints}
+        known, self._known = self._known, {hint.id for hint in hints}
+        fresh = [hint for hint in hints if hint.id not in known] if known is not None else []
+        if since is not None and known is not None and any(id_ > since for id_ in known - self._known):
+            # Simulated votes were removed with their hints. Pages that connect again fetch everything anew.
+            for stream in self._streams:
+                stream.put_nowait(None)
         for hint in fresh:
             for stream in self._streams:
                 stream.put_nowait(hint)

@@ -16,7 +16,7 @@ KEYS = {
     ("runs", "list"): "name recipe dataset base_model state done total first_loss last_loss",
     ("checkpoints", "list"): "name kind base_model step last_of_run validation_loss effect fingerprint",
     ("batches", "list"): (
-        "name id suite baseline challengers state job pairs planned_pairs settled votes votes_wanted"
+        "name id suite baseline challengers state job pairs planned_pairs settled votes simulated_votes votes_wanted"
     ),
 }
 lists = pytest.mark.parametrize("command", KEYS, ids=" ".join)

@@ -12,6 +12,7 @@ from app.queries.home import HomePage, home_page
 from app.services import eval_batches, voting
 from app.services.base_models import add_base_model
 from app.services.eval_batches import LaunchPlan
+from app.services.sample_study import load_sample_study
 from tests.factories import (
     NOW,
     RULES,
@@ -23,6 +24,7 @@ from tests.factories import (
     make_suite,
     vote_blind,
     write_responses,
+    write_sample,
 )
 from tests.fixtures import on_sqlite
 
@@ -59,6 +61,19 @@ def test_the_steps_from_a_fresh_clone_to_an_answer(session: Session, tmp_path: P
     assert home(session).steps[3].href == f"/vote/{batch.id}"
     vote_blind(session, batch, make_rater(session), lambda _: Choice.A, rng=dice())
     assert steps(session) == ["done", "done", "done", "done"]
+
+
+def test_the_sample_study_comes_first_and_is_no_work_of_ones_own(session: Session, tmp_path: Path) -> None:
+    study = make_study(session, tmp_path, prompts=3)
+    write_sample(session, [study.batch], tmp_path / "files")
+    [sample] = load_sample_study(session, tmp_path / "files", now=NOW)
+    first = home(session).steps[0]
+    assert (first.title, first.href, first.ready, first.done) == (
+        "Vote on the sample study", f"/vote/{sample.id}", True, False,
+    )  # fmt: skip
+    assert steps(session) == ["ready", "done", "done", "done", "ready"]
+    vote_blind(session, sample, make_rater(session), lambda _: Choice.A, rng=dice())
+    assert steps(session) == ["done", "done", "done", "done", "ready"]
 
 
 def test_a_batch_waits_for_votes_until_it_has_them_all(session: Session, tmp_path: Path) -> None:

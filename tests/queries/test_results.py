@@ -170,7 +170,7 @@ def test_the_report_has_the_promised_shape(session: Session, mixed: EvalBatch) -
     assert told["batch"] == {
         "id": str(mixed.id), "name": "suite-1", "suite": "suite v1", "state": "open", "baseline": "tiny",
         "challengers": ["brie-v1/epoch-2"], "planned_pairs": 6, "pairs": 6, "settled_pairs": 0, "votes": 6,
-        "votes_wanted": 6,
+        "simulated_votes": 0, "votes_wanted": 6,
     }  # fmt: skip
     matchup = told["matchups"][0]
     assert matchup.keys() == {"baseline", "challenger", "sentence", "raters", "settled"}

@@ -1,0 +1,134 @@
+"""Simulated raters: they vote through the real path and can be taken out again without a trace."""
+
+import random
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, delete, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from app.domain.errors import BadInputError, ConflictError
+from app.domain.simulation import Taste, draw, prompt_rates
+from app.domain.terms import BallotState, BatchState, Choice, Outcome, VoterKind
+from app.models import Ballot, EvalBatch, Event, Pair, Prompt, Response, Tally, Verdict, Voter
+from app.queries.ballots import BlindBallot, blind_ballot
+from app.services import voting
+
+MOST_RATERS = 200
+
+
+def begin(session: Session, batch: EvalBatch, *, raters: int, now: datetime) -> list[Voter]:
+    """New simulated raters for an eval batch.
+
+    Raises:
+        BadInputError: no rater, or more than anybody needs.
+        ConflictError: the batch is closed, or has no pair to vote on yet.
+    """
+    if not 1 <= raters <= MOST_RATERS:
+        raise BadInputError(f"Nothing was simulated: 1 to {MOST_RATERS} raters can vote, not {raters}.")
+    if batch.state is BatchState.CLOSED:
+        raise ConflictError(f"Nothing was simulated: {batch.name} is closed and takes no votes.")
+    if not session.scalar(select(func.count()).where(Pair.eval_batch_id == batch.id, Pair.settled.is_(None))):
+        raise ConflictError(f"Nothing was simulated: {batch.name} has no pair to vote on yet.")
+    there = session.scalar(select(func.count(Voter.id)).where(Voter.simulated)) or 0
+    voters = [
+        Voter(kind=VoterKind.RATER, name=f"simulated rater {there + number}", simulated=True, created_at=now)
+        for number in range(1, raters + 1)
+    ]
+    session.add_all(voters)
+    session.flush()
+    return voters
+
+
+def tastes_of(session: Session, batch: EvalBatch, taste: Taste, rng: random.Random) -> dict[uuid.UUID, float]:
+    """How often the challenger wins on each prompt of the batch, as the simulation has it."""
+    prompts = session.scalars(
+        select(Prompt.id).where(Prompt.suite_id == batch.suite_id).order_by(Prompt.position)
+    ).all()
+    return dict(zip(prompts, prompt_rates(taste, len(prompts), rng), strict=True))
+
+
+def vote_once(
+    session: Session,
+    batch_id: uuid.UUID,
+    voter: Voter,
+    taste: Taste,
+    rates: Mapping[uuid.UUID, float],
+    *,
+    rules: voting.Rules,
+    now: datetime,
+    rng: random.Random,
+) -> Verdict | None:
+    """One vote as a person casts it: issue, read both texts, pick a side; ``None`` when nothing is left.
+
+    The preferred text is looked for on the screen. So an order that was mixed up anywhere shows as a win rate on the
+    wrong side of the truth.
+    """
+    ballot = voting.issue(session, batch_id, voter, rules=rules, now=now, rng=rng)
+    if ballot is None:
+        return None
+    pair = session.get_one(Pair, ballot.pair_id)
+    wanted = draw(taste, rates[pair.prompt_id], rng)
+    choice = _pick(session, blind_ballot(session, ballot.id), pair, wanted)
+    return voting.cast(session, ballot.id, voter, choice, rules=rules, now=now)
+
+
+def _pick(session: Session, shown: BlindBallot, pair: Pair, wanted: Outcome) -> Choice:
+    """The side on which the wanted text stands."""
+    if wanted is Outcome.TIE:
+        return Choice.TIE
+    wanted_id = pair.first_response_id if wanted is Outcome.FIRST else pair.second_response_id
+    return Choice.A if shown.text_a == session.get_one(Response, wanted_id).text else Choice.B
+
+
+def remove(session: Session, batch: EvalBatch | None = None) -> int:
+    """Take out every trace of simulated raters, in one eval batch or everywhere; returns how many votes that were.
+
+    Verdicts are never edited or deleted, except these: they were never anybody's.
+    """
+    ballots = select(Ballot.id).join(Voter, Voter.id == Ballot.voter_id).where(Voter.simulated)
+    if batch is not None:
+        ballots = ballots.where(Ballot.eval_batch_id == batch.id)
+    voters = set(session.scalars(select(Ballot.voter_id).where(Ballot.id.in_(ballots)).distinct()))
+    if batch is None:
+        voters |= set(session.scalars(select(Voter.id).where(Voter.simulated)))
+    cast = select(Verdict).where(Verdict.ballot_id.in_(ballots))
+    votes = session.scalar(select(func.count()).select_from(cast.subquery())) or 0
+    _uncount(session, ballots)
+    # Hints bear the moment of their vote. With them gone the database is what it was; open pages connect anew.
+    cast_at = select(Verdict.cast_at).where(Verdict.ballot_id.in_(ballots))
+    retracted_at = select(Verdict.retracted_at).where(Verdict.ballot_id.in_(ballots), Verdict.retracted_at.is_not(None))
+    touched = select(Ballot.eval_batch_id).where(Ballot.id.in_(ballots))
+    session.execute(
+        delete(Event).where(
+            Event.topic == "verdicts",
+            Event.subject_id.in_(touched),
+            or_(Event.created_at.in_(cast_at), Event.created_at.in_(retracted_at))
+        ).execution_options(synchronize_session=False)
+    )  # fmt: skip
+    session.execute(delete(Verdict).where(Verdict.ballot_id.in_(ballots)).execution_options(synchronize_session=False))
+    session.execute(delete(Ballot).where(Ballot.id.in_(ballots)).execution_options(synchronize_session=False))
+    still = select(Ballot.voter_id)
+    session.execute(
+        delete(Voter).where(Voter.id.in_(voters), Voter.id.not_in(still)).execution_options(synchronize_session=False)
+    )
+    return votes
+
+
+def _uncount(session: Session, ballots: Select[uuid.UUID]) -> None:
+    """Take the standing votes of these ballots out of the tallies."""
+    counted = session.execute(
+        select(Ballot.pair_id, Ballot.voter_kind, Verdict.outcome, Verdict.choice, func.count())
+        .join(Verdict, Verdict.ballot_id == Ballot.id)
+        .where(Ballot.id.in_(ballots), Ballot.state == BallotState.VOTED, Ballot.is_repeat.is_(False))
+        .group_by(Ballot.pair_id, Ballot.voter_kind, Verdict.outcome, Verdict.choice)
+    ).all()
+    columns = {Outcome.FIRST: Tally.first, Outcome.SECOND: Tally.second, Outcome.TIE: Tally.tie}
+    for pair_id, voter_kind, outcome, choice, votes in counted:
+        column = columns[outcome]
+        values: dict[Any, Any] = {column: column - votes}
+        if choice is Choice.BOTH_BAD:
+            values[Tally.both_bad] = Tally.both_bad - votes
+        session.execute(update(Tally).where(Tally.pair_id == pair_id, Tally.voter_kind == voter_kind).values(values))
