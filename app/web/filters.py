@@ -1,5 +1,6 @@
 """How numbers, times and sizes are written on a page, and the dictionary of all filters that templates use."""
 
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -13,6 +14,8 @@ UNKNOWN = "\N{EN DASH}"
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 _STEP = 1000
 _SMALL = 10
+_LARGEST_LOSS = 20.0
+"""A broken run's loss: beyond it the perplexity is a row of digits that says nothing."""
 
 
 def duration(seconds: float | None) -> str:
@@ -102,6 +105,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return UNKNOWN if value is None else f"{value:.{digits}f}"
 
 
+def perplexity(loss: float | None) -> str:
+    """A loss in nats per token as perplexity, exp(loss): among how many tokens the model hesitates on average."""
+    return UNKNOWN if loss is None else f"{math.exp(min(loss, _LARGEST_LOSS)):.1f}"
+
+
 def plain_words(term: str) -> str:
     """A stored term as people read it: ``in_domain`` becomes ``in domain``."""
     return str(term).replace("_", " ")
@@ -118,6 +126,7 @@ FILTERS: dict[str, Callable[..., object]] = {
     "moment": moment,
     "number": number,
     "percent": percent,
+    "perplexity": perplexity,
     "plural": plural,
     "roughly": roughly,
     "span": span,

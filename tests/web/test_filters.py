@@ -90,3 +90,8 @@ def test_words_and_moments() -> None:
     assert filters.moment(NOW) == "12 March 2026, 14:05 UTC"
     assert filters.span(0.3675, 0.9756) == "37% to 98%"
     assert [filters.plural(n, "pair") for n in (0, 1, 2)] == ["pairs", "pair", "pairs"]
+
+
+@pytest.mark.parametrize(("loss", "text"), [(0, "1.0"), (3.574, "35.7"), (None, "–"), (float("inf"), "485165195.4")])
+def test_perplexity_is_the_exponential_of_the_loss(loss: float | None, text: str) -> None:
+    assert filters.perplexity(loss) == text
