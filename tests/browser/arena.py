@@ -36,6 +36,10 @@ CHOICES = {
 }
 
 
+SCRIPT = "script-7"
+"""A voter that is no person."""
+
+
 def two_texts(number: int, baseline: bool) -> str:
     """A short response that differs between baseline and challenger."""
     return f"{'The first' if baseline else 'The other'} text on prompt {number}."
@@ -232,7 +236,7 @@ class Arena:
         self.write(batch, lambda _number, baseline: first if baseline else second)
         return batch
 
-    def vote(self, batch: EvalBatch, outcomes: Iterable[Outcome], *, voter: str = "ines") -> None:
+    def vote(self, batch: EvalBatch, outcomes: Iterable[Outcome], *, voter: str = "ines", reason: str = "") -> None:
         """One vote for each outcome, on whatever ballot comes next."""
         rules = voting.Rules(secret=self.settings.secret_key(), lease=timedelta(hours=1), grace=timedelta(minutes=2))
         with self.writing() as session:
@@ -242,7 +246,7 @@ class Arena:
                 if ballot is None:
                     raise AssertionError("no ballot is left for this vote")
                 choice = CHOICES.get((ballot.order, outcome), Choice.TIE)
-                voting.cast(session, ballot.id, who, choice, rules=rules, now=self.now)
+                voting.cast(session, ballot.id, who, choice, rules=rules, now=self.now, reason=reason)
 
     def rater(self, session: Session, name: str) -> Voter:
         """A person who votes; the admin's name gives the voter of whoever signs in."""
@@ -250,7 +254,7 @@ class Arena:
             return accounts.voter_of(session, accounts.the_admin(session, now=self.now).id)
         there = session.scalar(select(Voter).where(Voter.name == name))
         if there is None:
-            there = Voter(kind=VoterKind.RATER, name=name, created_at=self.now)
+            there = Voter(kind=VoterKind.RATER, name=name, simulated=name == SCRIPT, created_at=self.now)
             session.add(there)
             session.flush()
         return there

@@ -5,18 +5,22 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import select
 
-from app.domain.terms import JobKind, JobState, Outcome
-from app.models import Job, Run
+from app.domain.terms import Choice, FinishReason, JobKind, JobState, Outcome, Reveal
+from app.models import EvalBatch, Job, Response, Run, Verdict
+from app.queries.pair_filters import PairFilter, PairSort
+from app.queries.pairs import pairs_page
 from app.services import accounts
 from app.services.base_models import add_base_model
 from app.setup.state import SetupPhase
 from tests.browser import texts
-from tests.browser.arena import Arena
+from tests.browser.arena import SCRIPT, Arena, Writer
 
 FIRST, SECOND, TIE = Outcome.FIRST, Outcome.SECOND, Outcome.TIE
+NOWHERE = "00000000-0000-4000-8000-000000000000"
 LONG_NAME = "brie-v2-seed17-lora-r16-conversations-2026-11"
 
 
@@ -123,6 +127,7 @@ def study_room(arena: Arena) -> list[Page]:
         Page("results", f"/results/{closed.id}", "main summary"),
         Page("results-two", f"/results/{waiting.id}", "main summary"),
         Page("results-none", f"/results/{broken.id}", "main summary"),
+        Page("pairs", f"/batches/{closed.id}/pairs", "main .pair-row a"),
         Page("jobs", "/jobs", "main button"),
         Page("settings", "/settings"),
     ]
@@ -159,7 +164,7 @@ def voting(arena: Arena) -> list[Page]:
         Page("vote-all-done", f"/vote/{finished.id}", "main .button"),
         Page("vote-waiting", f"/vote/{ahead.id}", "main .button"),
         Page("vote-closed", f"/vote/{closed.id}", "main .button"),
-        Page("vote-nowhere", "/vote/00000000-0000-4000-8000-000000000000", "main a", status=404),
+        Page("vote-nowhere", f"/vote/{NOWHERE}", "main a", status=404),
     ]
 
 
@@ -183,6 +188,78 @@ def results(arena: Arena) -> list[Page]:
         arena.vote(batch, outcomes)
         pages.append(Page(f"results-{name}", f"/results/{batch.id}", "main summary"))
     return pages
+
+
+def pairs(arena: Arena) -> list[Page]:
+    """Pairs with their authors: none, one, thirteen, a thousand; split, odd and very long; and what is withheld."""
+    arena.worker()
+    arena.two_checkpoints()
+    short = arena.run(LONG_NAME)
+    arena.end(short.job_id)
+    other = arena.checkpoint(short, "epoch-1", 30, is_last=False).name
+    arena.shipped_suite("brie-in-domain")
+    split = arena.batch("brie-in-domain", other, "brie-v2/epoch-2", name="Three people, two challengers",
+                        votes_per_pair=3, allow_repeats=True)  # fmt: skip
+    arena.write(split, _reply)
+    for seed, voter in enumerate(("ines", "Ferdinand-Alexander Graf von Westerholt-Gysenberg", SCRIPT)):
+        arena.vote(split, _outcomes(24, 0.5, 0.15, seed), voter=voter, reason=("", texts.SEEING, "shorter")[seed])
+    arena.close(split)
+    thousand = _closed(arena, "A thousand pairs", [f"Prompt number {number}?" for number in range(1000)], _reply,
+                       _outcomes(40, 0.6, 0.1, 3))  # fmt: skip
+    odd = _closed(
+        arena,
+        "Odd texts",
+        [texts.KEYS, texts.COUNT, "Is silence an answer?", "Say it twice.", "What makes a cheese ripen?"],
+        lambda number, base: [(texts.SEEING, texts.LIST), (texts.PLAIN, texts.CODE), ("Silence.", " \n"),
+                              ("Twice.", "Twice."), (texts.LONG, "It takes time.")][number][not base],
+        [SECOND, TIE, FIRST],
+    )  # fmt: skip
+    none = _closed(arena, "Closed before it began", ["What is left?"], None, [])
+    one = _closed(arena, "One pair", ["What is left?"], _reply, [])
+    never = _closed(arena, "Never told", ["Who wrote this?"], _reply, [SECOND], reveal=Reveal.NEVER)
+    arena.suite("open", ["Who wrote this?"])
+    voting = arena.batch("open", name="Voting is open")
+    arena.write(voting, _reply)
+    with arena.writing() as session:
+        for response in session.scalars(select(Response).where(Response.text.in_([texts.LONG, texts.CODE]))):
+            response.finish_reason, response.token_count = FinishReason.LENGTH, 4096
+        both_bad = session.scalars(select(Verdict).where(Verdict.choice == Choice.TIE).limit(1)).one()
+        both_bad.choice = Choice.BOTH_BAD
+    (in_split, *_), in_odd = _pairs(arena, split, PairSort.DISAGREEMENT), _pairs(arena, odd)
+    return [
+        Page("pairs-none", f"/batches/{none.id}/pairs", "main a.button"),
+        Page("pairs-one", f"/batches/{one.id}/pairs", "main .pair-row a"),
+        Page("pairs-split", f"/batches/{split.id}/pairs?sort=disagreement", "main .pair-row a"),
+        Page("pairs-thousand", f"/batches/{thousand.id}/pairs?page=2", "main .pair-row a"),
+        Page("pairs-odd", f"/batches/{odd.id}/pairs", "main .pair-row a"),
+        Page("pairs-no-match", f"/batches/{odd.id}/pairs?text=pineapple", "main a.button"),
+        Page("pairs-not-yet", f"/batches/{voting.id}/pairs", "main a.button"),
+        Page("pairs-never", f"/batches/{never.id}/pairs", "main a.button"),
+        Page("pair-split", f"/batches/{split.id}/pairs/{in_split}?sort=disagreement", "main a[rel='next']"),
+        *(Page(f"pair-{name}", f"/batches/{odd.id}/pairs/{pair}") for name, pair in
+          zip(("plain", "code", "empty", "same", "endless"), in_odd, strict=True)),
+        Page("pair-not-yet", f"/batches/{voting.id}/pairs/{NOWHERE}", "main a.button"),
+    ]  # fmt: skip
+
+
+def _closed(
+    arena: Arena, name: str, prompts: list[str], writer: Writer | None, outcomes: list[Outcome], **plan: Any
+) -> EvalBatch:
+    """An eval batch of its own suite, written, voted on and closed."""
+    arena.suite(name.lower().replace(" ", "-"), prompts)
+    batch = arena.batch(name.lower().replace(" ", "-"), name=name, **plan)
+    if writer is not None:
+        arena.write(batch, writer)
+    arena.vote(batch, outcomes)
+    arena.close(batch)
+    return batch
+
+
+def _pairs(arena: Arena, batch: EvalBatch, sort: PairSort = PairSort.PROMPT) -> list[object]:
+    """Ids of the first pairs of a closed batch."""
+    with arena.database.session_scope(write=False) as session:
+        found = pairs_page(session, batch.id, PairFilter(sort=sort)).found
+    return [row.id for row in found.rows] if found else []
 
 
 def crowded(arena: Arena) -> list[Page]:
@@ -253,7 +330,7 @@ def worker_down(arena: Arena) -> list[Page]:
 
 
 STATES: dict[str, Callable[[Arena], list[Page]]] = {
-    one.__name__: one for one in (empty, first_start, study_room, voting, results, crowded, trouble, worker_down)
+    one.__name__: one for one in (empty, first_start, study_room, voting, results, pairs, crowded, trouble, worker_down)
 }
 
 

@@ -5,21 +5,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
-from app.models import EvalBatch, Suite
+from app.models import EvalBatch, Pair, Suite
 from app.queries.base_models import models_page
 from app.queries.batches import batches_page, launch_page
 from app.queries.checkpoints import checkpoints_page
 from app.queries.datasets import datasets_page
 from app.queries.home import home_page
 from app.queries.jobs import jobs_page
+from app.queries.pair import pair_page
+from app.queries.pair_filters import PairFilter
+from app.queries.pairs import pairs_page
 from app.queries.results import results_page
 from app.queries.runs import runs_page
 from app.queries.suites import suite_page, suites_page
 from app.services import runs
-from app.services.eval_batches import LaunchPlan, launch
+from app.services.eval_batches import LaunchPlan, close, launch
 from tests.factories import NOW, make_adapter, make_base, make_study, make_suite, prompt_row, write_responses
 from tests.fixtures import on_sqlite
 
@@ -36,6 +39,8 @@ PAGES: dict[str, Callable[[Session], Any]] = {
     "base models": models_page,
     "jobs": lambda session: jobs_page(session, now=NOW, stale_seconds=60),
     "home": lambda session: home_page(session, now=NOW, stale_seconds=60),
+    "pairs": lambda session: pairs_page(session, newest(session, EvalBatch), PairFilter(text="e")),
+    "pair": lambda session: pair_page(session, newest(session, EvalBatch), newest_pair(session), PairFilter()),
     "results": lambda session: results_page(session, newest(session, EvalBatch)),
     "suite": lambda session: suite_page(session, newest(session, Suite)),
 }
@@ -43,6 +48,10 @@ PAGES: dict[str, Callable[[Session], Any]] = {
 
 def newest(session: Session, table: type) -> Any:
     return max(session.query(table), key=lambda row: (row.created_at, row.name)).id
+
+
+def newest_pair(session: Session) -> Any:
+    return session.scalars(select(Pair.id).where(Pair.eval_batch_id == newest(session, EvalBatch)).limit(1)).one()
 
 
 def statements(session: Session, page: Callable[[Session], Any]) -> int:
@@ -73,11 +82,13 @@ def grow(session: Session, folder: Path) -> None:
         run = session.get_one(runs.Run, adapter.run_id)
         runs.record(session, run, [runs.Metric(runs.Split.VALIDATION, step, 0.0, 1.0) for step in (1, 2)], now=NOW)
         plan = LaunchPlan(suite=f"suite-{number:02}", challengers=(adapter.name,), name=f"z-batch-{number:02}")
-        write_responses(session, launch(session, plan, now=NOW))
+        batch = launch(session, plan, now=NOW)
+        write_responses(session, batch)
+    close(session, batch, now=NOW)
 
 
 def test_the_number_of_queries_does_not_grow_with_the_rows(session: Session, tmp_path: Path) -> None:
-    make_study(session, tmp_path, prompts=1)
+    close(session, make_study(session, tmp_path, prompts=1).batch, now=NOW)
     few = {name: statements(session, page) for name, page in PAGES.items()}
     grow(session, tmp_path)
     many = {name: statements(session, page) for name, page in PAGES.items()}
@@ -85,6 +96,6 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(session: Session, tmp
     assert max(few.values()) <= 20
 
 
-@pytest.mark.parametrize("name", sorted(PAGES.keys() - {"results", "suite"}))
+@pytest.mark.parametrize("name", sorted(PAGES.keys() - {"results", "suite", "pairs", "pair"}))
 def test_every_list_page_answers_on_an_empty_database(session: Session, name: str) -> None:
     assert statements(session, PAGES[name]) > 0

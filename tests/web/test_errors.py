@@ -14,6 +14,7 @@ from tests.factories import Study
 from tests.fixtures import on_sqlite
 from tests.web.addresses import addresses, filled
 
+IDS = ("batch_id", "run_id", "suite_id", "dataset_id", "checkpoint_id", "job_id", "pair_id")
 NOT_IDS = ["1", "nonsense", "%00", "..%2f..", "x" * 3000, "0" * 32 + "0"]
 
 
@@ -22,17 +23,16 @@ NOT_IDS = ["1", "nonsense", "%00", "..%2f..", "x" * 3000, "0" * 32 + "0"]
 def test_what_is_no_id_is_a_page_that_does_not_exist(app: FastAPI, admin: TestClient, wrong: str) -> None:
     for method, path in addresses(app):
         if "_id}" in path:
-            values = dict.fromkeys(("batch_id", "run_id", "suite_id", "dataset_id", "checkpoint_id", "job_id"), wrong)
+            values = dict.fromkeys(IDS, wrong)
             answer = admin.request(method, filled(path, values))
             assert answer.status_code == 404, (method, path)
 
 
 def test_unknown_ids_are_not_found(app: FastAPI, admin: TestClient) -> None:
-    names = ("batch_id", "run_id", "suite_id", "dataset_id", "checkpoint_id", "job_id")
     form = {"ballot_id": str(uuid.uuid4()), "choice": "a"}
     for method, path in addresses(app):
         if "_id}" in path:
-            address = filled(path, dict.fromkeys(names, uuid.uuid4()))
+            address = filled(path, dict.fromkeys(IDS, uuid.uuid4()))
             answer = admin.request(method, address, data=form if method == "POST" else None)
             assert (answer.status_code, 'id="error"' in answer.text) == (404, True), (method, path)
 

@@ -12,7 +12,7 @@ from app.models import Dataset, Run
 from app.services import eval_batches, runs
 from app.services.base_models import add_base_model, mark_failed
 from app.services.shipped import import_shipped
-from tests.factories import NOW, Study, make_run
+from tests.factories import NOW, Study, make_run, pairs_of
 from tests.fixtures import on_sqlite
 from tests.web.addresses import addresses, filled
 
@@ -25,6 +25,7 @@ def ids_of(app: FastAPI, study: Study) -> dict[str, object]:
             "batch_id": study.batch.id,
             "suite_id": study.suite.id,
             "checkpoint_id": study.adapters[0].id,
+            "pair_id": pairs_of(session, study.batch)[0].id,
             "run_id": study.adapters[0].run_id,
             "dataset_id": session.scalars(select(Dataset.id)).first(),
             "token": "any",
