@@ -68,6 +68,11 @@ class VoteRow:
     surplus: bool
     repeat: bool
 
+    @property
+    def counted(self) -> bool:
+        """Whether it is one of the n votes on the pair."""
+        return not (self.retracted or self.surplus or self.repeat)
+
 
 @dataclass(frozen=True)
 class Neighbours:
@@ -103,6 +108,11 @@ class PairView:
     cast: tuple[VoteRow, ...]
     """Every verdict, those outside of n among them."""
     neighbours: Neighbours
+
+    @property
+    def simulated(self) -> bool:
+        """Whether a vote that counts is nobody's."""
+        return any(vote.simulated and vote.counted for vote in self.cast)
 
 
 @dataclass(frozen=True)

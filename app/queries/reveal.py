@@ -4,12 +4,12 @@ import uuid
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from app.domain.errors import NotFoundError
-from app.domain.terms import BatchState, Reveal
-from app.models import BatchCheckpoint, Checkpoint, EvalBatch, Suite
+from app.domain.terms import BallotState, BatchState, Reveal, VoterKind
+from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Suite, Voter
 
 
 class Reading(StrEnum):
@@ -40,6 +40,9 @@ class PairsBatch:
     reading: Reading
     baseline: Member
     challengers: tuple[Member, ...]
+    votes: int
+    simulated_votes: int
+    """How many of the votes are nobody's."""
 
 
 def batch_of(session: Session, batch_id: uuid.UUID) -> tuple[EvalBatch, PairsBatch]:
@@ -62,6 +65,12 @@ def batch_of(session: Session, batch_id: uuid.UUID) -> tuple[EvalBatch, PairsBat
         .where(BatchCheckpoint.eval_batch_id == batch_id)
         .order_by(BatchCheckpoint.position)
     )
+    votes, simulated = session.execute(
+        select(func.count(Ballot.id), func.count(case((Voter.simulated, 1))))
+        .join(Voter, Voter.id == Ballot.voter_id)
+        .where(Ballot.eval_batch_id == batch_id, Ballot.voter_kind == VoterKind.RATER)
+        .where(Ballot.state == BallotState.VOTED, Ballot.is_repeat.is_(False))
+    ).one()
     baseline, *challengers = (Member(id_, name) for id_, name in members)
     return stored, PairsBatch(
         id=stored.id,
@@ -72,6 +81,8 @@ def batch_of(session: Session, batch_id: uuid.UUID) -> tuple[EvalBatch, PairsBat
         reading=_reading(stored),
         baseline=baseline,
         challengers=tuple(challengers),
+        votes=votes,
+        simulated_votes=simulated,
     )
 
 

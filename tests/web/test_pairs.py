@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from app.domain.terms import CheckpointKind, Choice, Reveal, Role
-from app.models import Checkpoint, EvalBatch, Pair, Response, Verdict
+from app.models import Checkpoint, EvalBatch, Pair, Response, Verdict, Voter
 from app.services import eval_batches
 from tests.factories import NOW, Study, client_for, make_account, make_rater, make_study, pairs_of, vote_blind
 from tests.fixtures import on_sqlite
@@ -169,6 +169,20 @@ def test_a_pair_is_read_with_its_authors_and_votes(app: FastAPI, admin: TestClie
         assert part in page
 
 
+def test_simulated_votes_are_called_that(app: FastAPI, admin: TestClient, study: Study) -> None:
+    close(app, study)
+    here = f"/batches/{study.batch.id}/pairs"
+    addresses = here, f"{here}/{some_pair(app, study)}"
+    assert not [address for address in addresses if "simulated" in text_of(admin, address)]
+    with app.state.database.session_scope() as session:
+        session.scalars(select(Voter).where(Voter.name == "ines")).one().simulated = True
+    told, one = (text_of(admin, address) for address in addresses)
+    assert "With simulated votes: 4 pairs: the challenger was preferred in 4" in told
+    assert "4 of 4 votes here were made up to learn the tool." in told
+    assert "With simulated votes: brie-v1/epoch-2 preferred, by the only vote." in one
+    assert "ines simulated :" in one
+
+
 def test_texts_of_any_length_are_shown_whole(app: FastAPI, admin: TestClient, tmp_path: Path) -> None:
     long = "An end is not in sight. " * 8000 + "This is the end."
     with app.state.database.session_scope() as session:
@@ -187,14 +201,16 @@ def test_checkpoints_from_elsewhere_have_no_base_and_no_run(app: FastAPI, admin:
     with app.state.database.session_scope() as session:
         elsewhere = Checkpoint(
             name="gpt-elsewhere", kind=CheckpointKind.EXTERNAL, base_model_id=None, run_id=None, fingerprint="e" * 64,
-            step=None, epoch=None, validation_loss=None, effect=None, created_at=NOW,
+            origin={"base_model": "elsewhere-7b"}, step=None, epoch=None, validation_loss=None, effect=None,
+            created_at=NOW,
         )  # fmt: skip
         session.add(elsewhere)
         session.flush()
         for pair in session.scalars(select(Pair)):
             pair.second_id = elsewhere.id
     told = text_of(admin, f"/batches/{study.batch.id}/pairs/{some_pair(app, study)}")
-    assert "texts from elsewhere" in told
+    assert "not here: responses only" in told
+    assert "Base model elsewhere-7b" in told
 
 
 def test_names_and_texts_are_never_markup(app: FastAPI, admin: TestClient, tmp_path: Path) -> None:
