@@ -1,5 +1,6 @@
 """``arena train | runs | checkpoints``: from a recipe to checkpoints."""
 
+import math
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -105,7 +106,9 @@ def runs_show(name: str, as_json: JsonFlag = False) -> None:
     console.print(page.sentence, highlight=False)
     for key in ("state", "dataset", "base_model", "device", "dtype", "error"):
         console.print(f"  {key.replace('_', ' ')}: {shown[key]}", highlight=False)
-    validation = ", ".join(f"{point.loss:.3f} (step {point.step})" for point in page.validation)
+    validation = ", ".join(
+        f"{point.loss:.3f} at step {point.step} (perplexity {math.exp(point.loss):.1f})" for point in page.validation
+    )
     console.print(f"  validation loss: {validation or 'none yet'}", highlight=False)
     console.print(f"  checkpoints: {', '.join(c.name for c in page.checkpoints) or 'none yet'}", highlight=False)
 

@@ -92,6 +92,8 @@ def test_words_and_moments() -> None:
     assert [filters.plural(n, "pair") for n in (0, 1, 2)] == ["pairs", "pair", "pairs"]
 
 
-@pytest.mark.parametrize(("loss", "text"), [(0, "1.0"), (3.574, "35.7"), (None, "–"), (float("inf"), "485165195.4")])
+@pytest.mark.parametrize(
+    ("loss", "text"), [(0, "1.0"), (3.574, "35.7"), (None, filters.UNKNOWN), (float("inf"), "485165195.4")]
+)
 def test_perplexity_is_the_exponential_of_the_loss(loss: float | None, text: str) -> None:
     assert filters.perplexity(loss) == text
