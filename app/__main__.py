@@ -8,7 +8,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import __version__
-from app.cli import evaluating, library, sample, simulating, training, up, worker
+from app.cli import evaluating, library, sample, serve, simulating, training, up, worker
 from app.cli.address import last_known
 from app.cli.follow import ensure_training
 from app.cli.output import console
@@ -53,12 +53,25 @@ def up_command(
     raise typer.Exit(up.run(host=host or settings.host, port=port or settings.port, torch=torch))
 
 
+@cli.command("serve")
+def serve_command(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 0,
+) -> None:
+    """Serve the page alone, where workers run elsewhere; `arena up` does both."""
+    serve.run(host=host, port=port)
+
+
 @cli.command("worker")
 def worker_command(
     queue: Annotated[Queue | None, typer.Option(help="Only this queue; both by default.")] = None,
+    check: Annotated[bool, typer.Option("--check", help="Only say whether one of this machine is alive.")] = False,
     parent: Annotated[int, typer.Option(hidden=True, help="Stop when this process is no longer our parent.")] = 0,
 ) -> None:
     """Do background work until stopped; `arena up` starts one by itself."""
+    if check:
+        worker.check(queue)
+        return
     prepare()
     ensure_training()
     raise typer.Exit(worker.run(queue, parent=parent))

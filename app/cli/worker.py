@@ -2,13 +2,19 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from app.config import ROOT
+from app.cli.output import console
+from app.config import ROOT, get_settings
+from app.db import session_scope
+from app.domain.errors import UnavailableError
 from app.domain.terms import Queue
+from app.queries.jobs import worker_alive
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -46,6 +52,25 @@ def run(queue: Queue | None, *, parent: int = 0) -> int:
             process.kill()
             codes.append(process.wait())
     return 0 if stopping.is_set() else max(abs(code) for code in codes)
+
+
+def check(queue: Queue | None) -> None:
+    """Say whether a worker of this machine works on the queue, or on both; for health checks.
+
+    Raises:
+        UnavailableError: none has been heard of lately.
+    """
+    now, machine = datetime.now(UTC), socket.gethostname()
+    stale_seconds = get_settings().stale_seconds
+    with session_scope(write=False) as session:
+        silent = [
+            one
+            for one in ([queue] if queue else list(Queue))
+            if not worker_alive(session, queue=one, now=now, stale_seconds=stale_seconds, machine=machine)
+        ]
+    if silent:
+        raise UnavailableError(f"No worker of {machine} has been heard of lately for: {', '.join(silent)}.")
+    console.print(f"A worker of {machine} is alive.", highlight=False)
 
 
 def _start(queue: Queue) -> "subprocess.Popen[bytes]":

@@ -79,10 +79,12 @@ def unfinished_jobs(session: Session) -> tuple[JobView, ...]:
     return tuple(job_view(job) for job in session.scalars(query))
 
 
-def worker_alive(session: Session, *, queue: Queue, now: datetime, stale_seconds: float) -> bool:
-    """Whether a worker of the queue has said so lately."""
+def worker_alive(session: Session, *, queue: Queue, now: datetime, stale_seconds: float, machine: str = "") -> bool:
+    """Whether a worker of the queue, on any machine or on this one, has said so lately."""
     since = now - timedelta(seconds=stale_seconds)
     query = select(Worker.name).where(Worker.queue == queue, Worker.heartbeat_at >= since).limit(1)
+    if machine:
+        query = query.where(Worker.name.startswith(f"{machine}:", autoescape=True))
     return session.scalar(query) is not None
 
 
