@@ -17,7 +17,7 @@ SUITES = {
     "brie-out-of-domain": (15, 0, 5),
     "brie-comprehensive": (57, 28, 12),
 }
-SPLITS = {"train": 80, "val": 12}  # fewest conversations
+SPLITS = {"train": 240, "val": 30}  # fewest conversations
 VOICE = {
     "phenomenology", "heidegger", "derrida", "ethics", "brainstorming", "poetry", "storytelling", "reflection",
 }  # fmt: skip
