@@ -1,25 +1,22 @@
-"""``arena sample write``: the command that makes ``data/sample_study/`` from eval batches of this arena."""
+"""``arena sample write | numbers``: how ``data/sample_study/`` was made from eval batches, and what is in it."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from app.cli.output import console
+from app.cli.output import JsonFlag, console, print_json
 from app.cli.prepare import prepare
 from app.config import DATA
 from app.db import session_scope
 from app.queries.lookup import find_batch
-from app.queries.sample_study import sample_files
+from app.queries.sample_study import sample_files, sample_numbers
+from app.services.files import read_bytes, rows
 from app.services.sample_study import MANIFEST, RESPONSES
 
 sample = typer.Typer(help="The sample study that ships with the arena.", no_args_is_help=True)
-
-
-@sample.callback()
-def _group() -> None:
-    """The sample study that ships with the arena."""
 
 
 @sample.command("write")
@@ -37,3 +34,19 @@ def sample_write(
     (out / RESPONSES).write_text(responses, encoding="utf-8")
     (out / MANIFEST).write_text(manifest, encoding="utf-8")
     console.print(f"{responses.count(chr(10))} responses in {out}", highlight=False)
+
+
+@sample.command("numbers")
+def sample_numbers_command(
+    folder: Annotated[Path, typer.Argument(help="Folder of a sample study.")] = DATA / "sample_study",
+    as_json: JsonFlag = False,
+) -> None:
+    """Show what each checkpoint of a sample study learned and how long it writes: the table of its card."""
+    manifest = json.loads(read_bytes(folder / MANIFEST))
+    numbers = sample_numbers(manifest, [row for _, row in rows(read_bytes(folder / RESPONSES), RESPONSES)])
+    if as_json:
+        print_json(numbers)
+        return
+    for line in ([*numbers[0]], ["---"] * len(numbers[0]), *([*row.values()] for row in numbers)):
+        cells = ("" if cell is None else str(cell).replace("_", " ") for cell in line)
+        typer.echo(f"| {' | '.join(cells)} |")

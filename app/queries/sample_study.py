@@ -1,9 +1,11 @@
 """A finished study as files: what ``data/sample_study/`` holds, read out of the database that it was made in."""
 
 import json
+import math
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
+from statistics import mean, median
 from typing import Any
 
 from sqlalchemy import select
@@ -11,8 +13,20 @@ from sqlalchemy.orm import Session
 
 from app.domain.errors import BadInputError, ConflictError
 from app.domain.names import SAMPLE
-from app.domain.terms import BatchState
-from app.models import BaseModel, BatchCheckpoint, Checkpoint, Dataset, EvalBatch, Pair, Prompt, Response, Run, Suite
+from app.domain.terms import BatchState, FinishReason, Split
+from app.models import (
+    BaseModel,
+    BatchCheckpoint,
+    Checkpoint,
+    Dataset,
+    EvalBatch,
+    Pair,
+    Prompt,
+    Response,
+    Run,
+    RunMetric,
+    Suite,
+)
 
 FORMAT = "brie-arena-sample/1"
 
@@ -44,6 +58,7 @@ def sample_files(
             "weights_hash": base.weights_hash,
             "tokenizer_hash": base.tokenizer_hash,
             "template_hash": base.template_hash,
+            "validation_loss": _loss_of_base(session, members),
         },
         "training": _training(session, members),
         "sampling": first.sampling,
@@ -117,6 +132,16 @@ def _training(session: Session, members: Sequence[Checkpoint]) -> list[dict[str,
     ]
 
 
+def _loss_of_base(session: Session, members: Sequence[Checkpoint]) -> float | None:
+    """The bare base on the validation file: what the first run measured before its first step."""
+    run_ids = [member.run_id for member in members if member.run_id]
+    return session.scalar(
+        select(RunMetric.loss)
+        .where(RunMetric.run_id.in_(run_ids), RunMetric.split == Split.VALIDATION, RunMetric.step == 0)
+        .limit(1)
+    )
+
+
 def _batch(session: Session, batch: EvalBatch) -> dict[str, Any]:
     suite = session.get_one(Suite, batch.suite_id)
     return {
@@ -162,3 +187,27 @@ def _responses(session: Session, batch: EvalBatch, members: Sequence[uuid.UUID])
             f"{batch.name} ({state}) has {len(rows)} of {batch.planned_responses} responses. Let it finish first."
         )
     return [rows[place] for place in sorted(rows)]
+
+
+def sample_numbers(manifest: dict[str, Any], responses: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What each checkpoint of a study learned and how it wrote, one row a checkpoint.
+
+    Losses in nats per token; lengths of responses in words and tokens; ``cut`` is the share that the limit of new
+    tokens ended.
+    """
+    return [_numbers(told, [row for row in responses if row["checkpoint"] == position], manifest["base_model"])
+            for position, told in enumerate(manifest["checkpoints"])]  # fmt: skip
+
+
+def _numbers(told: dict[str, Any], rows: Sequence[dict[str, Any]], base: dict[str, Any]) -> dict[str, Any]:
+    loss = told["validation_loss"] if told["step"] is not None else base.get("validation_loss")
+    return {
+        "checkpoint": told["name"],
+        "validation_loss": None if loss is None else f"{loss:.3f}",
+        "perplexity": None if loss is None else f"{math.exp(loss):.1f}",
+        "responses": len(rows),
+        "median_words": round(median(len(row["text"].split()) for row in rows)),
+        "mean_tokens": round(mean(row["tokens"] for row in rows)),
+        "cut": f"{sum(row['finish'] == FinishReason.LENGTH for row in rows) / len(rows):.0%}",
+        "empty": sum(not row["text"].strip() for row in rows),
+    }
