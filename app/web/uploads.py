@@ -28,8 +28,8 @@ async def sent_form(request: Request, _: AdminDep) -> AsyncIterator[FormData]:
     """
     if int(request.headers.get("content-length") or 0) > _LARGEST:
         raise TooLargeError(
-            f"A file may have {_LARGEST // 1_000_000} MB. Nothing was stored. Divide it, or import it with ./arena on the "
-            "machine of the arena."
+            f"A file may have {_LARGEST // 1_000_000} MB. Nothing was stored. Divide it, or import it with ./arena "
+            "on the machine of the arena."
         )
     async with request.form(max_fields=_MOST_FIELDS, max_part_size=_LARGEST_FIELD) as form:
         yield form
