@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from app.domain.terms import BaseModelSource, BaseModelState, JobKind
 from app.models import BaseModel, Job
 from app.queries.jobs import JobView, job_view
+from app.queries.paging import FIRST_PAGE, Wanted, Window, cut
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class ModelsPage:
     """All base models by name."""
 
     rows: tuple[BaseModelRow, ...]
+    window: Window
 
 
 def base_model_rows(session: Session) -> tuple[BaseModelRow, ...]:
@@ -63,6 +65,6 @@ def base_model_rows(session: Session) -> tuple[BaseModelRow, ...]:
     )
 
 
-def models_page(session: Session) -> ModelsPage:
+def models_page(session: Session, wanted: Wanted = FIRST_PAGE) -> ModelsPage:
     """The list of base models."""
-    return ModelsPage(base_model_rows(session))
+    return ModelsPage(*cut(base_model_rows(session), wanted, lambda row: row.name))

@@ -15,6 +15,7 @@ from app.domain.terms import BallotState, BatchState, CheckpointKind, Design, Pa
 from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Response, Suite, Tally, Voter
 from app.queries.checkpoints import CheckpointRow, checkpoint_rows
 from app.queries.jobs import JobView, job_views
+from app.queries.paging import FIRST_PAGE, Wanted, Window, cut
 from app.queries.suites import SuiteRow, suite_rows
 
 
@@ -72,6 +73,7 @@ class BatchesPage:
     """All eval batches, newest first."""
 
     rows: tuple[BatchRow, ...]
+    window: Window
 
 
 @dataclass(frozen=True)
@@ -178,9 +180,9 @@ def _checkpoint_names(session: Session, ids: list[uuid.UUID]) -> dict[uuid.UUID,
     return names
 
 
-def batches_page(session: Session) -> BatchesPage:
+def batches_page(session: Session, wanted: Wanted = FIRST_PAGE) -> BatchesPage:
     """The list of eval batches."""
-    return BatchesPage(batch_rows(session))
+    return BatchesPage(*cut(batch_rows(session), wanted, lambda row: row.name))
 
 
 def batch_page(session: Session, batch_id: uuid.UUID) -> BatchPage:

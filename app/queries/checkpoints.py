@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from app.domain.errors import NotFoundError
 from app.domain.terms import CheckpointKind
 from app.models import BaseModel, BatchCheckpoint, Checkpoint, Dataset, EvalBatch, Run
+from app.queries.paging import FIRST_PAGE, Wanted, Window, cut
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class CheckpointsPage:
     """All checkpoints, newest first."""
 
     rows: tuple[CheckpointRow, ...]
+    window: Window
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,9 @@ def checkpoint_rows(session: Session, run_id: uuid.UUID | None = None) -> tuple[
     return _rows(_with_names().order_by(Checkpoint.created_at.desc(), Checkpoint.name), session)
 
 
-def checkpoints_page(session: Session) -> CheckpointsPage:
+def checkpoints_page(session: Session, wanted: Wanted = FIRST_PAGE) -> CheckpointsPage:
     """The list of checkpoints."""
-    return CheckpointsPage(checkpoint_rows(session))
+    return CheckpointsPage(*cut(checkpoint_rows(session), wanted, lambda row: row.name))
 
 
 def checkpoint_page(session: Session, checkpoint_id: uuid.UUID) -> CheckpointPage:

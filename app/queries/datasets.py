@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from app.domain.errors import NotFoundError
 from app.domain.terms import Split
 from app.models import Dataset, Run
+from app.queries.paging import FIRST_PAGE, Wanted, Window, cut
 from app.queries.suites import Message
 
 PREVIEW_ROWS = 12
@@ -40,6 +41,7 @@ class DatasetsPage:
     """All datasets, by name, newest version first."""
 
     rows: tuple[DatasetRow, ...]
+    window: Window
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,9 @@ def _row(dataset: Dataset, runs: int) -> DatasetRow:
     )
 
 
-def datasets_page(session: Session) -> DatasetsPage:
+def datasets_page(session: Session, wanted: Wanted = FIRST_PAGE) -> DatasetsPage:
     """The list of datasets."""
-    return DatasetsPage(dataset_rows(session))
+    return DatasetsPage(*cut(dataset_rows(session), wanted, lambda row: row.name))
 
 
 def dataset_page(

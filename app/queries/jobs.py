@@ -5,13 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.domain.terms import JobKind, JobState, Queue
 from app.models import Job, Worker
-
-_LIMIT = 200
+from app.queries.paging import FIRST_PAGE, PAGE, Wanted, Window
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,10 @@ class JobView:
 
 @dataclass(frozen=True)
 class JobsPage:
-    """Everything in the background, newest first (at most the last 200), and whether anybody works on it."""
+    """Everything in the background, newest first, and whether anybody works on it."""
 
     rows: tuple[JobView, ...]
+    window: Window
     worker_alive: bool
 
 
@@ -88,8 +88,12 @@ def worker_alive(session: Session, *, queue: Queue, now: datetime, stale_seconds
     return session.scalar(query) is not None
 
 
-def jobs_page(session: Session, *, now: datetime, stale_seconds: float) -> JobsPage:
-    """The jobs page."""
-    rows = session.scalars(select(Job).order_by(Job.created_at.desc(), Job.id).limit(_LIMIT))
+def jobs_page(session: Session, wanted: Wanted = FIRST_PAGE, *, now: datetime, stale_seconds: float) -> JobsPage:
+    """The jobs page. Jobs are never deleted, so the database cuts the list."""
+    holds = Job.title.icontains(wanted.text, autoescape=True)
+    total, matching = session.execute(select(func.count(), func.count().filter(holds)).select_from(Job)).one()
+    window = Window.over(wanted, matching, total)
+    page = select(Job).where(holds).order_by(Job.created_at.desc(), Job.id).limit(PAGE).offset(window.before)
+    rows = session.scalars(page)
     alive = worker_alive(session, queue=Queue.GPU, now=now, stale_seconds=stale_seconds)
-    return JobsPage(tuple(job_view(job) for job in rows), alive)
+    return JobsPage(tuple(job_view(job) for job in rows), window, alive)

@@ -16,6 +16,7 @@ from app.queries.base_models import BaseModelRow, base_model_rows
 from app.queries.checkpoints import CheckpointRow, checkpoint_rows
 from app.queries.datasets import DatasetRow, dataset_rows
 from app.queries.jobs import JobView, job_views
+from app.queries.paging import FIRST_PAGE, Wanted, Window, cut
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class RunsPage:
     """All runs, newest first, and what the form "train an adapter" offers."""
 
     rows: tuple[RunRow, ...]
+    window: Window
     recipes: tuple[RecipeRow, ...]
     datasets: tuple[DatasetRow, ...]
     base_models: tuple[BaseModelRow, ...]
@@ -121,9 +123,10 @@ def _validation_losses(session: Session, extreme_step: Any) -> dict[uuid.UUID, f
     return {row.run_id: row.loss for row in session.execute(query)}
 
 
-def runs_page(session: Session, recipes: tuple[RecipeRow, ...]) -> RunsPage:
+def runs_page(session: Session, recipes: tuple[RecipeRow, ...], wanted: Wanted = FIRST_PAGE) -> RunsPage:
     """The list of runs with the form to start one."""
-    return RunsPage(run_rows(session), recipes, dataset_rows(session), base_model_rows(session))
+    rows, window = cut(run_rows(session), wanted, lambda row: row.name)
+    return RunsPage(rows, window, recipes, dataset_rows(session), base_model_rows(session))
 
 
 def run_page(session: Session, run_id: uuid.UUID) -> RunPage:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from app.domain.errors import NotFoundError
 from app.domain.terms import Domain
 from app.models import EvalBatch, Prompt, Suite
+from app.queries.paging import FIRST_PAGE, Wanted, Window, cut
 
 MOST_IN_A_FORM = 200
 """Prompts that a person can still edit on one page."""
@@ -46,6 +47,7 @@ class SuitesPage:
     """All suites, by name, newest version first."""
 
     rows: tuple[SuiteRow, ...]
+    window: Window
 
 
 @dataclass(frozen=True)
@@ -142,9 +144,9 @@ def suite_rows(session: Session, suite_id: uuid.UUID | None = None) -> tuple[Sui
     )
 
 
-def suites_page(session: Session) -> SuitesPage:
+def suites_page(session: Session, wanted: Wanted = FIRST_PAGE) -> SuitesPage:
     """The list of suites."""
-    return SuitesPage(suite_rows(session))
+    return SuitesPage(*cut(suite_rows(session), wanted, lambda row: f"{row.name} {row.title}"))
 
 
 def suite_page(session: Session, suite_id: uuid.UUID) -> SuitePage:

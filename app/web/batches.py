@@ -14,22 +14,22 @@ from app.queries.batches import batch_page, batches_page, launch_page
 from app.queries.plans import plan_view
 from app.services import eval_batches, simulation
 from app.services.eval_batches import LaunchPlan
-from app.web.deps import AdminDep, NowDep, ReadDep, WriteDep
+from app.web.deps import AdminDep, NowDep, ReadDep, WantedDep, WriteDep
 from app.web.render import render
 
 router = APIRouter()
 
 
 @router.get("/batches")
-def batches(request: Request, _: AdminDep, session: ReadDep) -> Response:
+def batches(request: Request, _: AdminDep, session: ReadDep, wanted: WantedDep) -> Response:
     """All eval batches."""
-    return render(request, "batches/page.html", page=batches_page(session))
+    return render(request, "batches/page.html", page=batches_page(session, wanted))
 
 
 @router.get("/batches/list")
-def batches_list(request: Request, _: AdminDep, session: ReadDep) -> Response:
+def batches_list(request: Request, _: AdminDep, session: ReadDep, wanted: WantedDep) -> Response:
     """The part of that page that changes by itself."""
-    return render(request, "batches/_list.html", page=batches_page(session))
+    return render(request, "batches/_list.html", page=batches_page(session, wanted))
 
 
 @router.get("/batches/launch")

@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from app.domain.terms import Split
 from app.queries.datasets import dataset_page, datasets_page
 from app.services.datasets import add_dataset
-from app.web.deps import AdminDep, NowDep, ReadDep, SettingsDep, WriteDep
+from app.web.deps import AdminDep, NowDep, ReadDep, SettingsDep, WantedDep, WriteDep
 from app.web.render import render
 from app.web.uploads import LIMIT, FormDep, file_of, optional_file_of, text_of
 
@@ -17,9 +17,9 @@ router = APIRouter()
 
 
 @router.get("/datasets")
-def datasets(request: Request, _: AdminDep, session: ReadDep) -> Response:
+def datasets(request: Request, _: AdminDep, session: ReadDep, wanted: WantedDep) -> Response:
     """All datasets, and the form to import one."""
-    return render(request, "datasets/page.html", page=datasets_page(session))
+    return render(request, "datasets/page.html", page=datasets_page(session, wanted))
 
 
 @router.post("/datasets", max_body_size=LIMIT)

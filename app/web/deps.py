@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Query, Request
 from sqlalchemy.orm import Session
 
 from app.config import Settings
@@ -13,6 +13,7 @@ from app.db import Database
 from app.domain.errors import ForbiddenError, SignInRequiredError
 from app.domain.terms import Role
 from app.models import Account, Voter
+from app.queries.paging import Wanted
 from app.services import accounts
 from app.services.voting import Rules
 
@@ -125,3 +126,13 @@ def get_voter(account: AccountDep, database: DatabaseDep) -> Voter:
 
 
 VoterDep = Annotated[Voter, Depends(get_voter)]
+
+
+def get_wanted(
+    q: Annotated[str, Query(max_length=200)] = "", page: Annotated[int, Query(ge=1, le=1_000_000)] = 1
+) -> Wanted:
+    """What is asked of a list: ``?q=…&page=…``."""
+    return Wanted(q.strip(), page)
+
+
+WantedDep = Annotated[Wanted, Depends(get_wanted)]

@@ -7,22 +7,22 @@ from starlette.responses import RedirectResponse, Response
 
 from app.queries.base_models import models_page
 from app.services.base_models import add_base_model
-from app.web.deps import AdminDep, NowDep, ReadDep, WriteDep
+from app.web.deps import AdminDep, NowDep, ReadDep, WantedDep, WriteDep
 from app.web.render import render
 
 router = APIRouter()
 
 
 @router.get("/models")
-def models(request: Request, _: AdminDep, session: ReadDep) -> Response:
+def models(request: Request, _: AdminDep, session: ReadDep, wanted: WantedDep) -> Response:
     """All base models."""
-    return render(request, "models/page.html", page=models_page(session))
+    return render(request, "models/page.html", page=models_page(session, wanted))
 
 
 @router.get("/models/list")
-def models_list(request: Request, _: AdminDep, session: ReadDep) -> Response:
+def models_list(request: Request, _: AdminDep, session: ReadDep, wanted: WantedDep) -> Response:
     """The part of that page that changes by itself."""
-    return render(request, "models/_list.html", page=models_page(session))
+    return render(request, "models/_list.html", page=models_page(session, wanted))
 
 
 @router.post("/models")

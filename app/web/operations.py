@@ -8,23 +8,27 @@ from starlette.responses import RedirectResponse, Response
 from app import jobs
 from app.queries.jobs import jobs_page
 from app.queries.settings import settings_page
-from app.web.deps import AdminDep, NowDep, ReadDep, SettingsDep, WriteDep
+from app.web.deps import AdminDep, NowDep, ReadDep, SettingsDep, WantedDep, WriteDep
 from app.web.render import render, setup_state
 
 router = APIRouter()
 
 
 @router.get("/jobs")
-def job_list(request: Request, _: AdminDep, session: ReadDep, settings: SettingsDep, now: NowDep) -> Response:
+def job_list(
+    request: Request, _: AdminDep, session: ReadDep, settings: SettingsDep, now: NowDep, wanted: WantedDep
+) -> Response:
     """Everything in the background."""
-    page = jobs_page(session, now=now, stale_seconds=settings.stale_seconds)
+    page = jobs_page(session, wanted, now=now, stale_seconds=settings.stale_seconds)
     return render(request, "jobs/page.html", page=page)
 
 
 @router.get("/jobs/table")
-def jobs_table(request: Request, _: AdminDep, session: ReadDep, settings: SettingsDep, now: NowDep) -> Response:
+def jobs_table(
+    request: Request, _: AdminDep, session: ReadDep, settings: SettingsDep, now: NowDep, wanted: WantedDep
+) -> Response:
     """The part of that page that changes by itself."""
-    page = jobs_page(session, now=now, stale_seconds=settings.stale_seconds)
+    page = jobs_page(session, wanted, now=now, stale_seconds=settings.stale_seconds)
     return render(request, "jobs/_table.html", page=page)
 
 

@@ -14,7 +14,7 @@ from app.models import Run
 from app.queries.checkpoints import checkpoint_page, checkpoints_page
 from app.queries.runs import run_page, runs_page
 from app.services import runs as run_service
-from app.web.deps import AdminDep, NowDep, ReadDep, WriteDep
+from app.web.deps import AdminDep, NowDep, ReadDep, WantedDep, WriteDep
 from app.web.render import render
 
 router = APIRouter()
@@ -22,15 +22,15 @@ RECIPES = DATA / "recipes"
 
 
 @router.get("/runs")
-def runs(request: Request, _: AdminDep, session: ReadDep) -> Response:
+def runs(request: Request, _: AdminDep, session: ReadDep, wanted: WantedDep) -> Response:
     """All runs and the form to start one."""
-    return render(request, "runs/page.html", page=runs_page(session, shipped_recipes(RECIPES)))
+    return render(request, "runs/page.html", page=runs_page(session, shipped_recipes(RECIPES), wanted))
 
 
 @router.get("/runs/list")
-def runs_list(request: Request, _: AdminDep, session: ReadDep) -> Response:
+def runs_list(request: Request, _: AdminDep, session: ReadDep, wanted: WantedDep) -> Response:
     """The part of that page that changes by itself."""
-    return render(request, "runs/_list.html", page=runs_page(session, shipped_recipes(RECIPES)))
+    return render(request, "runs/_list.html", page=runs_page(session, shipped_recipes(RECIPES), wanted))
 
 
 @router.post("/runs")
@@ -82,9 +82,9 @@ def retry_run(_: AdminDep, session: WriteDep, now: NowDep, run_id: uuid.UUID) ->
 
 
 @router.get("/checkpoints")
-def checkpoints(request: Request, _: AdminDep, session: ReadDep) -> Response:
+def checkpoints(request: Request, _: AdminDep, session: ReadDep, wanted: WantedDep) -> Response:
     """All checkpoints."""
-    return render(request, "checkpoints/page.html", page=checkpoints_page(session))
+    return render(request, "checkpoints/page.html", page=checkpoints_page(session, wanted))
 
 
 @router.get("/checkpoints/{checkpoint_id}")

@@ -10,7 +10,7 @@ from app.domain.errors import NotFoundError
 from app.models import Suite
 from app.queries.suites import suite_file, suite_page, suites_page
 from app.services.suites import add_suite, edit_suite
-from app.web.deps import AdminDep, NowDep, ReadDep, WriteDep
+from app.web.deps import AdminDep, NowDep, ReadDep, WantedDep, WriteDep
 from app.web.render import render
 from app.web.uploads import LIMIT, FormDep, file_of, text_of
 
@@ -21,9 +21,9 @@ NEW_ROWS = 3
 
 
 @router.get("/suites")
-def suites(request: Request, _: AdminDep, session: ReadDep) -> Response:
+def suites(request: Request, _: AdminDep, session: ReadDep, wanted: WantedDep) -> Response:
     """All suites, and the form to import one."""
-    return render(request, "suites/page.html", page=suites_page(session))
+    return render(request, "suites/page.html", page=suites_page(session, wanted))
 
 
 @router.post("/suites", max_body_size=LIMIT)
