@@ -87,6 +87,17 @@ def test_command(context: typer.Context) -> None:
     raise typer.Exit(testing.main(context.args))
 
 
+@cli.command(
+    "screenshots",
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
+)
+def screenshots_command(context: typer.Context) -> None:
+    """Draw every page in every designed state; --readme refreshes the pictures of the README, --help says more."""
+    from app.setup import screenshots  # noqa: PLC0415 (stays out of every other command's start)
+
+    raise typer.Exit(screenshots.main(context.args))
+
+
 @cli.command("version")
 def version_command() -> None:
     """Print the version."""
