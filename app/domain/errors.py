@@ -47,6 +47,12 @@ class BadRowError(BadInputError):
         self.reason = reason
 
 
+class TooLargeError(BadInputError):
+    """More was sent than is taken at once."""
+
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+
 class SignInRequiredError(ArenaError):
     """Nobody is signed in, or the session has ended."""
 

@@ -2,9 +2,9 @@
 
 import json
 import uuid
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.domain.errors import NotFoundError
+from app.domain.terms import Split
 from app.models import Dataset, Run
 from app.queries.suites import Message
 
 PREVIEW_ROWS = 12
+"""Rows on one page of the preview."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,28 @@ class PreviewRow:
 
 
 @dataclass(frozen=True)
+class Preview:
+    """One page of the rows of a file that were asked for."""
+
+    part: Split
+    text: str
+    category: str
+    categories: tuple[tuple[str, int], ...]
+    """Of all rows of the file, with how many rows each has."""
+    matching: int
+    page: int
+    pages: int
+    rows: tuple[PreviewRow, ...]
+
+
+@dataclass(frozen=True)
 class DatasetPage:
-    """A dataset with its first rows and the runs that learned from it, by id and name."""
+    """A dataset with some of its rows and the runs that learned from it, by id and name."""
 
     dataset: DatasetRow
-    preview: tuple[PreviewRow, ...]
+    preview: Preview | None
+    """``None``: the frozen file is gone from the artifact folder."""
     runs: tuple[tuple[uuid.UUID, str], ...]
-    missing: bool
-    """The frozen file is gone from the artifact folder."""
 
 
 def dataset_rows(session: Session) -> tuple[DatasetRow, ...]:
@@ -90,8 +106,16 @@ def datasets_page(session: Session) -> DatasetsPage:
     return DatasetsPage(dataset_rows(session))
 
 
-def dataset_page(session: Session, dataset_id: uuid.UUID) -> DatasetPage:
-    """One dataset with a preview.
+def dataset_page(
+    session: Session,
+    dataset_id: uuid.UUID,
+    *,
+    part: Split = Split.TRAIN,
+    text: str = "",
+    category: str = "",
+    page: int = 1,
+) -> DatasetPage:
+    """One dataset with a page of its rows. A page beyond the last one is the last one.
 
     Raises:
         NotFoundError: no dataset has this id.
@@ -101,22 +125,41 @@ def dataset_page(session: Session, dataset_id: uuid.UUID) -> DatasetPage:
         raise NotFoundError("There is no such dataset. The list of datasets shows what exists.")
     runs = session.execute(select(Run.id, Run.name).where(Run.dataset_id == dataset_id).order_by(Run.created_at))
     found = tuple((run.id, run.name) for run in runs)
-    path = Path(dataset.path)
-    return DatasetPage(
-        dataset=_row(dataset, len(found)),
-        preview=_preview(path) if path.exists() else (),
-        runs=found,
-        missing=not path.exists(),
-    )
+    path = Path(dataset.path if part is Split.TRAIN else dataset.validation_path)
+    preview = _preview(path, part, text, category, page) if path.exists() else None
+    return DatasetPage(dataset=_row(dataset, len(found)), preview=preview, runs=found)
 
 
-def _preview(path: Path) -> tuple[PreviewRow, ...]:
+def _preview(path: Path, part: Split, text: str, category: str, page: int) -> Preview:
+    """Read the file once, line by line; of what matches, only the wanted page is kept.
+
+    Which page is the last one is known at the end, so the newest full page and the wanted one are remembered.
+    """
+    categories: Counter[str] = Counter()
+    matching = 0
+    wanted: list[PreviewRow] = []
+    last: list[PreviewRow] = []
     with path.open(encoding="utf-8") as lines:
-        numbered = ((number, json.loads(line)) for number, line in enumerate(lines, 1) if line.strip())
-        return tuple(
-            PreviewRow(number, str(row.get("category", "")), _as_messages(row))
-            for number, row in islice(numbered, PREVIEW_ROWS)
-        )
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            row = json.loads(line)
+            of = str(row.get("category", ""))
+            categories[of] += 1
+            if category and of != category:
+                continue
+            messages = _as_messages(row)
+            if text and not any(text.casefold() in message.content.casefold() for message in messages):
+                continue
+            if matching % PREVIEW_ROWS == 0:
+                last = []
+            last.append(PreviewRow(number, of, messages))
+            if matching // PREVIEW_ROWS == page - 1:
+                wanted = last
+            matching += 1
+    pages = max(1, -(-matching // PREVIEW_ROWS))
+    counted = tuple(sorted((name, rows) for name, rows in categories.items() if name))
+    return Preview(part, text, category, counted, matching, min(page, pages), pages, tuple(wanted or last))
 
 
 def _as_messages(row: dict[str, Any]) -> tuple[Message, ...]:

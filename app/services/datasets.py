@@ -13,9 +13,10 @@ from sqlalchemy.orm import Session
 from app.domain.errors import BadInputError, BadRowError, UnavailableError
 from app.domain.names import check_name
 from app.models import Dataset
-from app.services.files import conversation, read_bytes, rows, text_field
+from app.services.files import NamedFile, conversation, read_file, rows, text_field
 
 _HOLD_OUT = 10
+_LONGEST_SOURCE = 400
 
 
 def import_dataset(
@@ -27,6 +28,20 @@ def import_dataset(
     name: str = "",
     validation_path: Path | None = None,
 ) -> Dataset:
+    """Freeze files of this machine, see ``add_dataset``.
+
+    Raises:
+        BadInputError: a file cannot be read or is empty, or its name cannot be a dataset's.
+        BadRowError: a row cannot be used; names file and line.
+        UnavailableError: the artifact folder cannot be written.
+    """
+    validation = read_file(validation_path) if validation_path else None
+    return add_dataset(session, read_file(path), validation, artifacts=artifacts, now=now, name=name)
+
+
+def add_dataset(
+    session: Session, file: NamedFile, held_out: NamedFile | None, *, artifacts: Path, now: datetime, name: str = ""
+) -> Dataset:
     """Freeze a training file and the file its loss is validated on.
 
     Without a validation file every tenth row is held out for it (at least the last one).
@@ -34,19 +49,19 @@ def import_dataset(
     The same content under the same name gives the dataset that is there already.
 
     Raises:
-        BadInputError: a file cannot be read or is empty, or its name cannot be a dataset's.
+        BadInputError: a file is empty, or its name cannot be a dataset's.
         BadRowError: a row cannot be used; names file and line.
         UnavailableError: the artifact folder cannot be written.
     """
-    content = read_bytes(path)
-    count = count_rows(content, path.name)
-    if validation_path:
-        validation = read_bytes(validation_path)
-        validation_count = count_rows(validation, validation_path.name)
+    content = file.content
+    count = count_rows(content, file.name)
+    if held_out:
+        validation = held_out.content
+        validation_count = count_rows(validation, held_out.name)
     else:
-        content, validation = hold_out(content, path.name)
+        content, validation = hold_out(content, file.name)
         count, validation_count = content.count(b"\n"), validation.count(b"\n")
-    name = check_name(name or path.stem.removesuffix(".train"), "dataset")
+    name = check_name(name or file.stem.removesuffix(".train"), "dataset")
     sha256 = hashlib.sha256(content).hexdigest()
     validation_sha256 = hashlib.sha256(validation).hexdigest()
     same = session.scalar(
@@ -69,7 +84,7 @@ def import_dataset(
         validation_path=str(_freeze(folder, validation, validation_sha256)),
         validation_sha256=validation_sha256,
         validation_rows=validation_count,
-        source=path.name,
+        source=file.name[-_LONGEST_SOURCE:],
         created_at=now,
     )
     session.add(dataset)

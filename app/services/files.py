@@ -5,7 +5,8 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePath
 from typing import Any
 
 from app.domain.errors import BadInputError, BadRowError
@@ -14,20 +15,48 @@ _NO_TEXT = re.compile("[\\x00\\ud800-\\udfff]")
 """JSON can spell these, UTF-8 and Postgres cannot store them."""
 
 
-def read_bytes(path: Path) -> bytes:
-    """The content of a file.
+@dataclass(frozen=True)
+class NamedFile:
+    """A file that somebody gave us, from a folder or through a browser; the name is for messages and lineage."""
+
+    name: str
+    content: bytes
+
+    def __post_init__(self) -> None:
+        """Leave out the byte order mark that some editors write.
+
+        Raises:
+            BadInputError: there is nothing in it.
+        """
+        object.__setattr__(self, "content", self.content.removeprefix(codecs.BOM_UTF8))
+        if not self.content.strip():
+            raise BadInputError(f"{self.name} is empty: one JSON object a line is needed.")
+
+    @property
+    def stem(self) -> str:
+        """The name without its last ending."""
+        return PurePath(self.name).stem
+
+
+def read_file(path: Path) -> NamedFile:
+    """A file of this machine.
 
     Raises:
         BadInputError: it cannot be read or has nothing in it.
     """
     try:
-        content = path.read_bytes()
+        return NamedFile(path.name, path.read_bytes())
     except OSError as error:
         raise BadInputError(f"{path} cannot be read ({error.strerror}). Check the path.") from error
-    content = content.removeprefix(codecs.BOM_UTF8)
-    if not content.strip():
-        raise BadInputError(f"{path} is empty: one JSON object a line is needed.")
-    return content
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file of this machine.
+
+    Raises:
+        BadInputError: it cannot be read or has nothing in it.
+    """
+    return read_file(path).content
 
 
 def rows(content: bytes, source: str) -> Iterator[tuple[int, dict[str, Any]]]:

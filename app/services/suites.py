@@ -1,22 +1,26 @@
 """Importing suites. A changed file becomes the next version; nothing is ever overwritten."""
 
 import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.domain.errors import BadInputError, BadRowError
+from app.domain.errors import BadInputError, BadRowError, ConflictError
 from app.domain.names import check_name
 from app.domain.terms import Domain
 from app.models import Prompt, Suite
-from app.services.files import conversation, read_bytes, rows, sha256_of_json, text_field
+from app.services.files import NamedFile, conversation, read_file, rows, sha256_of_json, text_field
 
 _HEADER = {"suite": None, "title": 200, "description": None}
 """What the first line of a file may say, with the most characters; names have a rule of their own."""
+
+_LONGEST_SOURCE = 400
 
 
 @dataclass(frozen=True)
@@ -28,28 +32,38 @@ class _PromptIn:
 
 
 def import_suite(session: Session, path: Path, *, now: datetime, name: str = "") -> Suite:
-    """Import a suite file; the same content under the same name gives the suite that is there already.
-
-    The format stands in ``data/suites/README.md``.
+    """Import a suite file of this machine, see ``add_suite``.
 
     Raises:
         BadInputError: the file cannot be read or holds no prompt, or its name cannot be a suite's.
         BadRowError: a row cannot be used; names file and line.
     """
-    content = read_bytes(path)
-    header, prompts = parse_suite(content, path.name)
-    name = check_name(name or header.get("suite") or path.stem, "suite")
-    sha256 = hashlib.sha256(content).hexdigest()
+    return add_suite(session, read_file(path), now=now, name=name)
+
+
+def add_suite(session: Session, file: NamedFile, *, now: datetime, name: str = "") -> Suite:
+    """Import a suite; the same content under the same name gives the suite that is there already.
+
+    The format stands in ``data/suites/README.md``.
+
+    Raises:
+        BadInputError: the file holds no prompt, or its name cannot be a suite's.
+        BadRowError: a row cannot be used; names file and line.
+    """
+    header, prompts = parse_suite(file.content, file.name)
+    name = check_name(name or header.get("suite") or file.stem, "suite")
+    title, description = header.get("title") or name, header.get("description", "")
+    sha256 = hashlib.sha256(file.content).hexdigest()
     newest = session.scalar(select(Suite).where(Suite.name == name).order_by(Suite.version.desc()).limit(1))
-    if newest is not None and newest.sha256 == sha256:
+    if newest is not None and (newest.sha256 == sha256 or _says_the_same(session, newest, title, description, prompts)):
         return newest
     suite = Suite(
         name=name,
         version=newest.version + 1 if newest else 1,
-        title=header.get("title") or name,
-        description=header.get("description", ""),
+        title=title,
+        description=description,
         sha256=sha256,
-        source=path.name,
+        source=file.name[-_LONGEST_SOURCE:],
         created_at=now,
     )
     session.add(suite)
@@ -68,6 +82,41 @@ def import_suite(session: Session, path: Path, *, now: datetime, name: str = "")
     )
     session.flush()
     return suite
+
+
+def _says_the_same(session: Session, suite: Suite, title: str, description: str, prompts: list[_PromptIn]) -> bool:
+    """Whether a file that was written otherwise holds just what this version holds."""
+    if (suite.title, suite.description) != (title, description):
+        return False
+    there = session.scalars(select(Prompt).where(Prompt.suite_id == suite.id).order_by(Prompt.position))
+    return [_PromptIn(p.key, p.category, p.domain, p.messages) for p in there] == prompts
+
+
+def edit_suite(
+    session: Session, suite: Suite, prompts: Sequence[dict[str, Any]], *, title: str, description: str, now: datetime
+) -> Suite:
+    """Make the next version of a suite from its newest one; nothing changed gives the suite itself.
+
+    ``prompts`` are rows as in a file, in order.
+
+    Raises:
+        ConflictError: the suite has a newer version than the one that was edited.
+        BadInputError: a prompt cannot be used; names it by its place.
+    """
+    newest = session.scalar(select(func.max(Suite.version)).where(Suite.name == suite.name))
+    if newest != suite.version:
+        raise ConflictError(
+            f"{suite.name} has a version {newest} by now, and this was made from version {suite.version}. Nothing was "
+            "saved. What you typed is still here: copy it into the newest version, or look at what changed there."
+        )
+    header = {"suite": suite.name, "title": title, "description": description}
+    header = {key: value for key, value in header.items() if value.strip()}
+    content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in (header, *prompts))
+    try:
+        return add_suite(session, NamedFile(f"{suite.name} v{suite.version}, edited", content.encode()), now=now)
+    except BadRowError as error:  # line 1 is the header
+        place = f"Prompt {error.line - 1}" if error.line > 1 else "The head of the suite"
+        raise BadInputError(f"{place}: {error.reason}. Nothing was saved, and what you typed is still here.") from error
 
 
 def parse_suite(content: bytes, source: str) -> tuple[dict[str, str], list[_PromptIn]]:

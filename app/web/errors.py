@@ -32,6 +32,7 @@ _TITLES = {
     HTTPStatus.CONFLICT: "That does not fit what is stored",
     HTTPStatus.FORBIDDEN: "Not for you",
     HTTPStatus.UNPROCESSABLE_ENTITY: "That cannot be used",
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "That is too large",
     HTTPStatus.SERVICE_UNAVAILABLE: "Not available right now",
 }
 

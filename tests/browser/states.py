@@ -9,12 +9,14 @@ from typing import Any
 
 from sqlalchemy import select
 
+from app.config import DATA
 from app.domain.terms import Choice, FinishReason, JobKind, JobState, Outcome, Reveal
-from app.models import EvalBatch, Job, Response, Run, Verdict
+from app.models import Checkpoint, Dataset, EvalBatch, Job, Response, Run, Suite, Verdict
 from app.queries.pair_filters import PairFilter, PairSort
 from app.queries.pairs import pairs_page
 from app.services import accounts
 from app.services.base_models import add_base_model
+from app.services.shipped import import_shipped
 from app.setup.state import SetupPhase
 from tests.browser import texts
 from tests.browser.arena import SCRIPT, Arena, Writer
@@ -329,8 +331,36 @@ def worker_down(arena: Arena) -> list[Page]:
     return [Page("home", "/"), Page("jobs", "/jobs", "main button"), Page("runs", "/runs", "main .button-main")]
 
 
+def newcomer(arena: Arena) -> list[Page]:
+    """What ships with the arena, on its first day: the sample study, and simulated votes on one of its batches."""
+    with arena.writing() as session:
+        import_shipped(session, data=DATA, artifacts=arena.settings.artifacts, base_model="", now=arena.now)
+        samples = {batch.name: batch for batch in session.scalars(select(EvalBatch))}
+        suites = dict(session.execute(select(Suite.name, Suite.id)).all())
+        epoch = session.scalars(select(Checkpoint.id).where(Checkpoint.name == "sample/epoch-1")).one()
+    short, learnt = samples["sample-brie-in-domain"], samples["sample-brie-comprehensive"]
+    arena.vote(learnt, _outcomes(100, 0.6, 0.1, 11), voter=SCRIPT)
+    return [
+        Page("home", "/", f"main a[href='/vote/{short.id}']"),
+        Page("vote", f"/vote/{short.id}", "button[value='a']"),
+        Page("batches", "/batches", "main .row-name"),
+        Page("batch-sample", f"/batches/{short.id}", "main .button-main"),
+        Page("batch-simulated", f"/batches/{learnt.id}", "main .button-main"),
+        Page("results-simulated", f"/results/{learnt.id}", "main summary"),
+        Page("checkpoints", "/checkpoints", "main .row-name"),
+        Page("checkpoint-responses-only", f"/checkpoints/{epoch}"),
+        Page("launch", "/batches/launch", "main a"),
+        Page("suite", f"/suites/{suites['brie-comprehensive']}", "main .button"),
+        Page("suite-edit", f"/suites/{suites['brie-in-domain']}/edit", "main input[name='title']"),
+        Page(
+            "dataset-found", f"/datasets/{_only(arena, Dataset)}?text=bees&part=validation", "main input[name='text']"
+        ),
+    ]
+
+
 STATES: dict[str, Callable[[Arena], list[Page]]] = {
-    one.__name__: one for one in (empty, first_start, study_room, voting, results, pairs, crowded, trouble, worker_down)
+    one.__name__: one
+    for one in (empty, first_start, study_room, voting, results, pairs, crowded, trouble, worker_down, newcomer)
 }
 
 
@@ -349,7 +379,7 @@ def _reply(number: int, baseline: bool) -> str:
     return texts.untrained(number) if baseline else texts.trained()[number % 57]
 
 
-def _only(arena: Arena, table: type[Run]) -> object:
+def _only(arena: Arena, table: type[Any]) -> object:
     """Id of any row."""
     with arena.database.session_scope(write=False) as session:
         return session.scalars(select(table.id).limit(1)).one()
