@@ -209,7 +209,14 @@ def progress_words(line: str) -> str | None:
 @contextmanager
 def _locked(env: Environment) -> Iterator[int]:
     """One installer at a time in an environment; the lock dies with its process. Gives the descriptor."""
-    with (env.prefix / ".arena-lock").open("w") as file:
+    try:
+        file = (env.prefix / ".arena-lock").open("w")
+    except OSError as error:  # an image: what it lacks is in another one
+        raise SetupError(
+            f"Nothing can be installed into {env.prefix} ({error.strerror}), and nothing was changed. In containers "
+            "only workers have PyTorch: docker compose up --detach worker-cpu."
+        ) from error
+    with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file.fileno()
 

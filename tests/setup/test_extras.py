@@ -56,6 +56,18 @@ def test_an_unknown_extra_is_refused_with_the_known_ones() -> None:
         requirements("trian")
 
 
+def test_where_nothing_can_be_installed_one_sentence_says_so(env: Environment, tmp_path: Path) -> None:
+    (env.prefix / ".arena-lock").mkdir()  # as unwritable as the environment of an image, for root too
+    with pytest.raises(SetupError, match=r"Nothing can be installed into .*venv .*worker-cpu"):
+        install_extra("train", tmp_path / "log", lambda _: None, env=env)
+    assert calls(env) == []
+
+
+def test_a_broker_needs_no_package_of_another_extra() -> None:
+    """The page's image has the base alone; kombu's Redis transport imports what only this extra of kombu names."""
+    assert any(line.startswith("kombu[redis]") for line in requirements("base"))
+
+
 @pytest.mark.parametrize("extra", ["base", "train", "test", "servers", "s3"])
 def test_every_requirement_is_pinned(extra: str) -> None:
     pins = set(re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE))
