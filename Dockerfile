@@ -76,7 +76,7 @@ CMD ["worker", "--queue", "gpu"]
 FROM rclone/rclone:1.75.1 AS rclone
 FROM postgres:18.6-bookworm AS backup
 COPY --from=rclone /usr/local/bin/rclone /usr/local/bin/rclone
-COPY deploy/backup deploy/restore /usr/local/bin/
+COPY app/setup/containers/backup app/setup/containers/restore /usr/local/bin/
 ENV ARENA_HOME=/var/lib/arena \
     RCLONE_CONFIG=/dev/null
 RUN install -d -o 10001 -g 10001 -m 0750 /var/lib/arena

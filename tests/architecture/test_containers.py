@@ -103,10 +103,10 @@ def test_every_command_is_one_of_the_arena(name: str) -> None:
 
 
 def test_the_backup_runs_programs_of_the_repository() -> None:
-    copied = re.findall(r"deploy/\S+", stage("backup"))
-    assert copied == sorted(f"deploy/{file.name}" for file in (ROOT / "deploy").iterdir())
+    copied = re.findall(r"app/setup/containers/\S+", stage("backup"))
+    assert copied == sorted(f"app/setup/containers/{file.name}" for file in (ROOT / "app/setup/containers").iterdir())
     assert all(os.access(ROOT / file, os.X_OK) for file in copied)
-    assert f"deploy/{OURS['backup']['command'][0]}" in copied
+    assert f"app/setup/containers/{OURS['backup']['command'][0]}" in copied
 
 
 def test_containers_have_longer_to_stop_than_what_they_run() -> None:

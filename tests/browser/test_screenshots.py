@@ -31,7 +31,8 @@ def test_an_unknown_state_is_answered_with_those_there_are(capsys: pytest.Captur
     with pytest.raises(SystemExit) as ended:
         screenshots.main(["out", "nonsense"])
     assert ended.value.code == 2
-    assert all(state in capsys.readouterr().err for state in STATES)
+    said = capsys.readouterr().err
+    assert all(state in said for state in STATES)
 
 
 def test_the_pictures_of_the_readme_are_there_and_shown() -> None:

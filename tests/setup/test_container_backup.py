@@ -48,7 +48,7 @@ class Place:
     environment: dict[str, str]
 
     def run(self, program: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        command = [ROOT / "deploy" / program, *arguments]
+        command = [ROOT / "app/setup/containers" / program, *arguments]
         self.database.engine.dispose()
         return subprocess.run(command, env=self.environment, text=True, capture_output=True, check=False)
 
