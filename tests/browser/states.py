@@ -12,6 +12,7 @@ from sqlalchemy import select
 from app.config import DATA
 from app.domain.terms import Choice, FinishReason, JobKind, JobState, Outcome, Reveal
 from app.models import Checkpoint, Dataset, EvalBatch, Job, Response, Run, Suite, Verdict
+from app.queries.paging import PAGE
 from app.queries.pair_filters import PairFilter, PairSort
 from app.queries.pairs import pairs_page
 from app.services import accounts
@@ -20,6 +21,8 @@ from app.services.shipped import import_shipped
 from app.setup.state import SetupPhase
 from tests.browser import texts
 from tests.browser.arena import SCRIPT, Arena, Writer
+from tests.factories import make_study
+from tests.many import LISTS
 
 FIRST, SECOND, TIE = Outcome.FIRST, Outcome.SECOND, Outcome.TIE
 NOWHERE = "00000000-0000-4000-8000-000000000000"
@@ -298,6 +301,32 @@ def crowded(arena: Arena) -> list[Page]:
     ]
 
 
+def one(arena: Arena) -> list[Page]:
+    """One row in every list."""
+    return _lists(arena, 0)
+
+
+def thirteen(arena: Arena) -> list[Page]:
+    """A dozen more."""
+    return _lists(arena, 12)
+
+
+def thousand(arena: Arena) -> list[Page]:
+    """More than fits a page, in every list."""
+    return _lists(arena, 999)
+
+
+def _lists(arena: Arena, more: int) -> list[Page]:
+    arena.worker()
+    with arena.writing() as session:
+        study = make_study(session, arena.settings.home)
+        for fill in LISTS.values():
+            fill(session, study, more)
+    lists = [Page(name, f"/{name}") for name in LISTS]
+    searched = [Page(f"{name}-found", f"/{name}?q=row-00&page=2", "main input[name='q']") for name in LISTS]
+    return [Page("home", "/"), Page("launch", "/batches/launch"), *lists, *(searched if more > PAGE else ())]
+
+
 def trouble(arena: Arena) -> list[Page]:
     """No worker, no base model, no training: what is wrong and what to do."""
     arena.setup(SetupPhase.FAILED, "The packages could not be fetched. Check the network and start again; what is "
@@ -359,8 +388,22 @@ def newcomer(arena: Arena) -> list[Page]:
 
 
 STATES: dict[str, Callable[[Arena], list[Page]]] = {
-    one.__name__: one
-    for one in (empty, first_start, study_room, voting, results, pairs, crowded, trouble, worker_down, newcomer)
+    made.__name__: made
+    for made in (
+        empty,
+        first_start,
+        study_room,
+        voting,
+        results,
+        pairs,
+        crowded,
+        one,
+        thirteen,
+        thousand,
+        trouble,
+        worker_down,
+        newcomer,
+    )
 }
 
 
