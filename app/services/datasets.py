@@ -69,19 +69,21 @@ def add_dataset(
             Dataset.name == name, Dataset.sha256 == sha256, Dataset.validation_sha256 == validation_sha256
         )
     )
-    if same is not None:
+    folder = artifacts / "datasets"
+    stored, validation_stored = _freeze(folder, content, sha256), _freeze(folder, validation, validation_sha256)
+    if same is not None:  # its files may have been lost; now they are there again
+        same.path, same.validation_path = str(stored), str(validation_stored)
         return same
     newest = session.scalar(
         select(Dataset.version).where(Dataset.name == name).order_by(Dataset.version.desc()).limit(1)
     )
-    folder = artifacts / "datasets"
     dataset = Dataset(
         name=name,
         version=(newest or 0) + 1,
-        path=str(_freeze(folder, content, sha256)),
+        path=str(stored),
         sha256=sha256,
         rows=count,
-        validation_path=str(_freeze(folder, validation, validation_sha256)),
+        validation_path=str(validation_stored),
         validation_sha256=validation_sha256,
         validation_rows=validation_count,
         source=file.name[-_LONGEST_SOURCE:],

@@ -42,9 +42,10 @@ def import_suite(session: Session, path: Path, *, now: datetime, name: str = "")
 
 
 def add_suite(session: Session, file: NamedFile, *, now: datetime, name: str = "") -> Suite:
-    """Import a suite; the same content under the same name gives the suite that is there already.
+    """Import a suite; the same content under the same name gives the version that is there already.
 
-    The format stands in ``data/suites/README.md``.
+    Any version, not only the newest: what ships is imported at every start, and must not come back on top of
+    somebody's edit. The format stands in ``data/suites/README.md``.
 
     Raises:
         BadInputError: the file holds no prompt, or its name cannot be a suite's.
@@ -52,17 +53,24 @@ def add_suite(session: Session, file: NamedFile, *, now: datetime, name: str = "
     """
     header, prompts = parse_suite(file.content, file.name)
     name = check_name(name or header.get("suite") or file.stem, "suite")
-    title, description = header.get("title") or name, header.get("description", "")
     sha256 = hashlib.sha256(file.content).hexdigest()
-    newest = session.scalar(select(Suite).where(Suite.name == name).order_by(Suite.version.desc()).limit(1))
-    if newest is not None and (newest.sha256 == sha256 or _says_the_same(session, newest, title, description, prompts)):
-        return newest
+    versions = session.scalars(select(Suite).where(Suite.name == name).order_by(Suite.version.desc())).all()
+    for version in versions:
+        if version.sha256 == sha256 or _says_the_same(session, version, header, prompts):
+            return version
+    return _next_version(session, name, file, header, prompts, now=now)
+
+
+def _next_version(
+    session: Session, name: str, file: NamedFile, header: dict[str, str], prompts: list[_PromptIn], *, now: datetime
+) -> Suite:
+    newest = session.scalar(select(func.max(Suite.version)).where(Suite.name == name))
     suite = Suite(
         name=name,
-        version=newest.version + 1 if newest else 1,
-        title=title,
-        description=description,
-        sha256=sha256,
+        version=(newest or 0) + 1,
+        title=header.get("title") or name,
+        description=header.get("description", ""),
+        sha256=hashlib.sha256(file.content).hexdigest(),
         source=file.name[-_LONGEST_SOURCE:],
         created_at=now,
     )
@@ -84,8 +92,9 @@ def add_suite(session: Session, file: NamedFile, *, now: datetime, name: str = "
     return suite
 
 
-def _says_the_same(session: Session, suite: Suite, title: str, description: str, prompts: list[_PromptIn]) -> bool:
+def _says_the_same(session: Session, suite: Suite, header: dict[str, str], prompts: list[_PromptIn]) -> bool:
     """Whether a file that was written otherwise holds just what this version holds."""
+    title, description = header.get("title") or suite.name, header.get("description", "")
     if (suite.title, suite.description) != (title, description):
         return False
     there = session.scalars(select(Prompt).where(Prompt.suite_id == suite.id).order_by(Prompt.position))
@@ -112,11 +121,15 @@ def edit_suite(
     header = {"suite": suite.name, "title": title, "description": description}
     header = {key: value for key, value in header.items() if value.strip()}
     content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in (header, *prompts))
+    file = NamedFile(f"{suite.name} v{suite.version}, edited", content.encode())
     try:
-        return add_suite(session, NamedFile(f"{suite.name} v{suite.version}, edited", content.encode()), now=now)
+        known, checked = parse_suite(file.content, file.name)
     except BadRowError as error:  # line 1 is the header
         place = f"Prompt {error.line - 1}" if error.line > 1 else "The head of the suite"
         raise BadInputError(f"{place}: {error.reason}. Nothing was saved, and what you typed is still here.") from error
+    if _says_the_same(session, suite, known, checked):
+        return suite
+    return _next_version(session, suite.name, file, known, checked, now=now)
 
 
 def parse_suite(content: bytes, source: str) -> tuple[dict[str, str], list[_PromptIn]]:

@@ -105,3 +105,5 @@ def test_a_frozen_file_that_is_gone_is_said(app: FastAPI, admin: TestClient) -> 
     here = place(send(admin, rows(3), rows(1)))
     Path(stored(app).path).unlink()
     assert "The frozen file is gone" in admin.get(here).text
+    assert place(send(admin, rows(3), rows(1))) == here  # importing it again brings it back, as the page says
+    assert "lesson 2?" in admin.get(here).text

@@ -130,6 +130,18 @@ def test_saving_without_a_change_makes_no_version(app: FastAPI, admin: TestClien
     assert versions(app) == [1]
 
 
+def test_what_ships_does_not_come_back_on_top_of_an_edit(app: FastAPI, admin: TestClient) -> None:
+    shipped = lines(HEADER, prompt_row(0))
+    place = suite_at(send(admin, shipped))
+    edited = suite_at(admin.post(f"{place}/edit", data=typed(prompt_row(0) | {"prompt": "Better?"})))
+    assert edited != place
+    assert suite_at(send(admin, shipped)) == place  # as every start does
+    assert versions(app) == [1, 2]
+    back = suite_at(admin.post(f"{edited}/edit", data=typed(prompt_row(0))))
+    assert back not in (place, edited)  # who edits back wants a newest version
+    assert versions(app) == [1, 2, 3]
+
+
 @on_sqlite
 def test_two_who_edit_the_same_version_do_not_undo_each_other(app: FastAPI, admin: TestClient) -> None:
     place = suite_at(send(admin, lines(HEADER, prompt_row(0))))
