@@ -1,9 +1,10 @@
 """``arena sample write | numbers``: how ``data/sample_study/`` was made from eval batches, and what is in it."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,6 +48,11 @@ def sample_numbers_command(
     if as_json:
         print_json(numbers)
         return
-    for line in ([*numbers[0]], ["---"] * len(numbers[0]), *([*row.values()] for row in numbers)):
-        cells = ("" if cell is None else str(cell).replace("_", " ") for cell in line)
-        typer.echo(f"| {' | '.join(cells)} |")
+    for line in card_table(numbers):
+        typer.echo(line)
+
+
+def card_table(numbers: Sequence[dict[str, Any]]) -> list[str]:
+    """Rows with the same keys as lines of a Markdown table."""
+    cells = ([*numbers[0]], ["---"] * len(numbers[0]), *([*row.values()] for row in numbers))
+    return [f"| {' | '.join('' if cell is None else str(cell).replace('_', ' ') for cell in line)} |" for line in cells]
