@@ -2,7 +2,8 @@
 
 import sys
 from datetime import UTC, datetime
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 from sqlalchemy.exc import SQLAlchemyError
@@ -87,15 +88,22 @@ def test_command(context: typer.Context) -> None:
     raise typer.Exit(testing.main(context.args))
 
 
-@cli.command(
-    "screenshots",
-    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
-)
-def screenshots_command(context: typer.Context) -> None:
-    """Draw every page in every designed state; --readme refreshes the pictures of the README, --help says more."""
+@cli.command("screenshots")
+def screenshots_command(
+    out: Annotated[Path | None, typer.Option(help="Folder to draw into; var/screenshots by default.")] = None,
+    state: Annotated[list[str] | None, typer.Option(help="Only this designed state; may be given again.")] = None,
+    page: Annotated[str, typer.Option(help="Only pages whose name contains this.")] = "",
+    width: Annotated[Literal["390", "1280"] | None, typer.Option(help="Only this width, in pixels.")] = None,
+    scheme: Annotated[Literal["light", "dark"] | None, typer.Option(help="Only this colour scheme.")] = None,
+    readme: Annotated[bool, typer.Option("--readme", help="Refresh the pictures of the README instead.")] = False,
+) -> None:
+    """Draw every page in every designed state, with a sheet that shows all pictures."""
     from app.setup import screenshots  # noqa: PLC0415 (stays out of every other command's start)
 
-    raise typer.Exit(screenshots.main(context.args))
+    code = screenshots.main(
+        out=out, states=state or [], page=page, width=int(width or 0), scheme=scheme or "", readme=readme
+    )
+    raise typer.Exit(code)
 
 
 @cli.command("version")

@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -10,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.domain.terms import BaseModelSource, BaseModelState, JobKind
 from app.models import BaseModel, Job
 from app.queries.jobs import JobView, job_view
-from app.queries.paging import FIRST_PAGE, Wanted, Window, cut
+from app.queries.paging import FIRST_PAGE, Wanted, Window, find
 
 
 @dataclass(frozen=True)
@@ -34,16 +35,17 @@ class BaseModelRow:
 
 @dataclass(frozen=True)
 class ModelsPage:
-    """All base models by name."""
+    """A page of the base models, by name."""
 
     rows: tuple[BaseModelRow, ...]
     window: Window
 
 
-def base_model_rows(session: Session) -> tuple[BaseModelRow, ...]:
-    """All base models in two queries."""
-    models = session.scalars(select(BaseModel).order_by(BaseModel.name)).all()
-    query = select(Job).where(Job.kind == JobKind.FETCH_BASE_MODEL).order_by(Job.created_at)
+def base_model_rows(session: Session, *conditions: Any) -> tuple[BaseModelRow, ...]:
+    """Base models by name, in two queries."""
+    models = session.scalars(select(BaseModel).where(*conditions).order_by(BaseModel.name)).all()
+    ids = [model.id for model in models]
+    query = select(Job).where(Job.kind == JobKind.FETCH_BASE_MODEL, Job.subject_id.in_(ids)).order_by(Job.created_at)
     newest = {job.subject_id: job_view(job) for job in session.scalars(query)}
     return tuple(
         BaseModelRow(
@@ -67,4 +69,5 @@ def base_model_rows(session: Session) -> tuple[BaseModelRow, ...]:
 
 def models_page(session: Session, wanted: Wanted = FIRST_PAGE) -> ModelsPage:
     """The list of base models."""
-    return ModelsPage(*cut(base_model_rows(session), wanted, lambda row: row.name))
+    ids, window = find(session, wanted, BaseModel, (BaseModel.name,), BaseModel.name)
+    return ModelsPage(base_model_rows(session, BaseModel.id.in_(ids)), window)

@@ -15,7 +15,7 @@ from app.domain.terms import BallotState, BatchState, CheckpointKind, Design, Pa
 from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Response, Suite, Tally, Voter
 from app.queries.checkpoints import CheckpointRow, checkpoint_rows
 from app.queries.jobs import JobView, job_views
-from app.queries.paging import FIRST_PAGE, Wanted, Window, cut
+from app.queries.paging import FIRST_PAGE, Wanted, Window, find
 from app.queries.suites import SuiteRow, suite_rows
 
 
@@ -70,7 +70,7 @@ class BatchRow:
 
 @dataclass(frozen=True)
 class BatchesPage:
-    """All eval batches, newest first."""
+    """A page of the eval batches, newest first."""
 
     rows: tuple[BatchRow, ...]
     window: Window
@@ -102,13 +102,16 @@ class LaunchPage:
     defaults: Sampling
 
 
+NEWEST_FIRST = (EvalBatch.created_at.desc(), EvalBatch.name)
+
+
 def batch_rows(session: Session, *conditions: Any) -> tuple[BatchRow, ...]:
     """Eval batches newest first, in a fixed number of queries."""
     query = (
         select(EvalBatch, Suite.name, Suite.version)
         .join(Suite, Suite.id == EvalBatch.suite_id)
         .where(*conditions)
-        .order_by(EvalBatch.created_at.desc(), EvalBatch.name)
+        .order_by(*NEWEST_FIRST)
     )
     found = session.execute(query).all()
     ids = [batch.id for batch, *_ in found]
@@ -182,7 +185,8 @@ def _checkpoint_names(session: Session, ids: list[uuid.UUID]) -> dict[uuid.UUID,
 
 def batches_page(session: Session, wanted: Wanted = FIRST_PAGE) -> BatchesPage:
     """The list of eval batches."""
-    return BatchesPage(*cut(batch_rows(session), wanted, lambda row: row.name))
+    ids, window = find(session, wanted, EvalBatch, NEWEST_FIRST, EvalBatch.name)
+    return BatchesPage(batch_rows(session, EvalBatch.id.in_(ids)), window)
 
 
 def batch_page(session: Session, batch_id: uuid.UUID) -> BatchPage:
@@ -195,10 +199,8 @@ def batch_page(session: Session, batch_id: uuid.UUID) -> BatchPage:
     stored = session.get(EvalBatch, batch_id)
     if not rows or stored is None:
         raise NotFoundError("There is no such eval batch. The list of eval batches shows what exists.")
-    members = set(
-        session.scalars(select(BatchCheckpoint.checkpoint_id).where(BatchCheckpoint.eval_batch_id == batch_id))
-    )
-    checkpoints = tuple(row for row in checkpoint_rows(session) if row.id in members)
+    members = select(BatchCheckpoint.checkpoint_id).where(BatchCheckpoint.eval_batch_id == batch_id)
+    checkpoints = checkpoint_rows(session, Checkpoint.id.in_(members))
     open_ballots = session.scalar(
         select(func.count(Ballot.id)).where(Ballot.eval_batch_id == batch_id, Ballot.state == BallotState.OPEN)
     )
@@ -237,5 +239,5 @@ def early_checkpoint_warnings(checkpoints: tuple[CheckpointRow, ...]) -> list[st
 
 def launch_page(session: Session) -> LaunchPage:
     """What the launch form offers."""
-    able = tuple(row for row in checkpoint_rows(session) if row.kind is not CheckpointKind.EXTERNAL)
+    able = checkpoint_rows(session, Checkpoint.kind != CheckpointKind.EXTERNAL)
     return LaunchPage(suites=suite_rows(session), checkpoints=able, defaults=Sampling())

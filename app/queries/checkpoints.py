@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.domain.errors import NotFoundError
 from app.domain.terms import CheckpointKind
 from app.models import BaseModel, BatchCheckpoint, Checkpoint, Dataset, EvalBatch, Run
-from app.queries.paging import FIRST_PAGE, Wanted, Window, cut
+from app.queries.paging import FIRST_PAGE, Wanted, Window, find
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class CheckpointRow:
 
 @dataclass(frozen=True)
 class CheckpointsPage:
-    """All checkpoints, newest first."""
+    """A page of the checkpoints, newest first."""
 
     rows: tuple[CheckpointRow, ...]
     window: Window
@@ -55,6 +55,9 @@ class CheckpointPage:
     dataset_id: uuid.UUID | None
     dataset: str
     batches: tuple[tuple[uuid.UUID, str], ...]
+
+
+_NEWEST_FIRST = (Checkpoint.created_at.desc(), Checkpoint.name)
 
 
 def _rows(query: Select[Checkpoint, str, str], session: Session) -> tuple[CheckpointRow, ...]:
@@ -87,16 +90,20 @@ def _with_names() -> Select[Checkpoint, str, str]:
     )
 
 
-def checkpoint_rows(session: Session, run_id: uuid.UUID | None = None) -> tuple[CheckpointRow, ...]:
-    """All checkpoints newest first, or those of one run in training order."""
-    if run_id is not None:
-        return _rows(_with_names().where(Checkpoint.run_id == run_id).order_by(Checkpoint.step), session)
-    return _rows(_with_names().order_by(Checkpoint.created_at.desc(), Checkpoint.name), session)
+def checkpoint_rows(session: Session, *conditions: Any) -> tuple[CheckpointRow, ...]:
+    """Checkpoints newest first, in one query."""
+    return _rows(_with_names().where(*conditions).order_by(*_NEWEST_FIRST), session)
+
+
+def checkpoints_of_run(session: Session, run_id: uuid.UUID) -> tuple[CheckpointRow, ...]:
+    """The checkpoints of one run in training order."""
+    return _rows(_with_names().where(Checkpoint.run_id == run_id).order_by(Checkpoint.step), session)
 
 
 def checkpoints_page(session: Session, wanted: Wanted = FIRST_PAGE) -> CheckpointsPage:
     """The list of checkpoints."""
-    return CheckpointsPage(*cut(checkpoint_rows(session), wanted, lambda row: row.name))
+    ids, window = find(session, wanted, Checkpoint, _NEWEST_FIRST, Checkpoint.name)
+    return CheckpointsPage(checkpoint_rows(session, Checkpoint.id.in_(ids)), window)
 
 
 def checkpoint_page(session: Session, checkpoint_id: uuid.UUID) -> CheckpointPage:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from app.domain.errors import NotFoundError
 from app.domain.terms import Split
 from app.models import Dataset, Run
-from app.queries.paging import FIRST_PAGE, Wanted, Window, cut
+from app.queries.paging import FIRST_PAGE, Wanted, Window, find
 from app.queries.suites import Message
 
 PREVIEW_ROWS = 12
@@ -38,7 +38,7 @@ class DatasetRow:
 
 @dataclass(frozen=True)
 class DatasetsPage:
-    """All datasets, by name, newest version first."""
+    """A page of the datasets, by name, newest version first."""
 
     rows: tuple[DatasetRow, ...]
     window: Window
@@ -78,13 +78,17 @@ class DatasetPage:
     runs: tuple[tuple[uuid.UUID, str], ...]
 
 
-def dataset_rows(session: Session) -> tuple[DatasetRow, ...]:
-    """All datasets in one query."""
+_BY_NAME = (Dataset.name, Dataset.version.desc())
+
+
+def dataset_rows(session: Session, *conditions: Any) -> tuple[DatasetRow, ...]:
+    """Datasets by name, newest version first, in one query."""
     query = (
         select(Dataset, func.count(Run.id))
         .join(Run, Run.dataset_id == Dataset.id, isouter=True)
+        .where(*conditions)
         .group_by(Dataset.id)
-        .order_by(Dataset.name, Dataset.version.desc())
+        .order_by(*_BY_NAME)
     )
     return tuple(_row(dataset, runs) for dataset, runs in session.execute(query))
 
@@ -105,7 +109,8 @@ def _row(dataset: Dataset, runs: int) -> DatasetRow:
 
 def datasets_page(session: Session, wanted: Wanted = FIRST_PAGE) -> DatasetsPage:
     """The list of datasets."""
-    return DatasetsPage(*cut(dataset_rows(session), wanted, lambda row: row.name))
+    ids, window = find(session, wanted, Dataset, _BY_NAME, Dataset.name)
+    return DatasetsPage(dataset_rows(session, Dataset.id.in_(ids)), window)
 
 
 def dataset_page(

@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.domain.terms import JobKind, JobState, Queue
 from app.models import Job, Worker
-from app.queries.paging import FIRST_PAGE, PAGE, Wanted, Window
+from app.queries.paging import FIRST_PAGE, Wanted, Window, find
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class JobView:
 
 @dataclass(frozen=True)
 class JobsPage:
-    """Everything in the background, newest first, and whether anybody works on it."""
+    """A page of everything in the background, newest first, and whether anybody works on it."""
 
     rows: tuple[JobView, ...]
     window: Window
@@ -73,9 +73,12 @@ def job_views(session: Session, ids: Iterable[uuid.UUID | None]) -> dict[uuid.UU
     return {job.id: job_view(job) for job in session.scalars(select(Job).where(Job.id.in_(wanted)))}
 
 
-def unfinished_jobs(session: Session) -> tuple[JobView, ...]:
-    """Queued and running jobs, oldest first."""
-    query = select(Job).where(Job.state.in_((JobState.QUEUED, JobState.RUNNING))).order_by(Job.created_at)
+UNFINISHED = Job.state.in_((JobState.QUEUED, JobState.RUNNING))
+
+
+def unfinished_jobs(session: Session, *, most: int | None = None) -> tuple[JobView, ...]:
+    """Queued and running jobs, oldest first; at most so many."""
+    query = select(Job).where(UNFINISHED).order_by(Job.created_at).limit(most)
     return tuple(job_view(job) for job in session.scalars(query))
 
 
@@ -89,11 +92,8 @@ def worker_alive(session: Session, *, queue: Queue, now: datetime, stale_seconds
 
 
 def jobs_page(session: Session, wanted: Wanted = FIRST_PAGE, *, now: datetime, stale_seconds: float) -> JobsPage:
-    """The jobs page. Jobs are never deleted, so the database cuts the list."""
-    holds = Job.title.icontains(wanted.text, autoescape=True)
-    total, matching = session.execute(select(func.count(), func.count().filter(holds)).select_from(Job)).one()
-    window = Window.over(wanted, matching, total)
-    page = select(Job).where(holds).order_by(Job.created_at.desc(), Job.id).limit(PAGE).offset(window.before)
-    rows = session.scalars(page)
+    """The jobs page."""
+    ids, window = find(session, wanted, Job, (Job.created_at.desc(), Job.id), Job.title)
+    views = job_views(session, ids)
     alive = worker_alive(session, queue=Queue.GPU, now=now, stale_seconds=stale_seconds)
-    return JobsPage(tuple(job_view(job) for job in rows), window, alive)
+    return JobsPage(tuple(views[id_] for id_ in ids), window, alive)

@@ -1,13 +1,14 @@
-"""Long lists: one page of the rows whose name holds what somebody looks for."""
+"""Long lists: one page of the rows whose name holds what somebody looks for, cut by the database."""
 
-from collections.abc import Callable, Sequence
+import uuid
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
 
 PAGE = 50
-"""Rows on one page of a list."""
-
-T = TypeVar("T")
+"""Rows on one page of a list, where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -23,37 +24,56 @@ FIRST_PAGE = Wanted()
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a list that is shown. ``total`` rows exist, ``matching`` of them hold ``text``."""
+    """The part of a list that is shown. ``total`` rows exist, ``matching`` of them are what was asked for."""
 
     text: str
     page: int
     matching: int
     total: int
+    size: int = PAGE
 
     @classmethod
-    def over(cls, wanted: Wanted, matching: int, total: int) -> "Window":
+    def over(cls, wanted: Wanted, matching: int, total: int, size: int = PAGE) -> "Window":
         """The wanted page, or the last one where there are fewer."""
-        return cls(wanted.text, min(wanted.page, max(1, -(-matching // PAGE))), matching, total)
+        return cls(wanted.text, min(wanted.page, _pages(matching, size)), matching, total, size)
 
     @property
     def pages(self) -> int:
         """Pages of what matches; at least 1."""
-        return max(1, -(-self.matching // PAGE))
+        return _pages(self.matching, self.size)
 
     @property
     def before(self) -> int:
         """Rows on the pages before this one."""
-        return (self.page - 1) * PAGE
+        return (self.page - 1) * self.size
+
+    @property
+    def last(self) -> int:
+        """Number of the last row on this page, counted from 1."""
+        return min(self.before + self.size, self.matching)
 
     @property
     def is_long(self) -> bool:
         """Whether a search is of use."""
-        return self.total > PAGE or bool(self.text)
+        return self.total > self.size or bool(self.text)
 
 
-def cut(rows: Sequence[T], wanted: Wanted, name: Callable[[T], str]) -> tuple[tuple[T, ...], Window]:
-    """The wanted rows of a list that is at hand, and where they stand in it."""
-    text = wanted.text.casefold()
-    matching = [row for row in rows if text in name(row).casefold()] if text else list(rows)
-    window = Window.over(wanted, len(matching), len(rows))
-    return tuple(matching[window.before : window.before + PAGE]), window
+def find(
+    session: Session, wanted: Wanted, table: Any, order: tuple[Any, ...], *names: Any
+) -> tuple[list[uuid.UUID], Window]:
+    """Ids of the rows on one page of a table, in this order, and where they stand in it; in two queries.
+
+    The rows themselves are then read as everywhere else, for these ids alone: that keeps a page of a thousand rows,
+    and each time it fetches itself again, as quick as one of fifty. No two rows may be equal in ``order``; ``names``
+    are the columns that are searched.
+    """
+    holds = or_(*(name.icontains(wanted.text, autoescape=True) for name in names))
+    counts = select(func.count(), func.count().filter(holds)).select_from(table)
+    total, matching = session.execute(counts).one()
+    window = Window.over(wanted, matching, total)
+    page = select(table.id).where(holds).order_by(*order).limit(window.size).offset(window.before)
+    return list(session.scalars(page)), window
+
+
+def _pages(matching: int, size: int) -> int:
+    return max(1, -(-matching // size))

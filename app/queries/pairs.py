@@ -12,6 +12,7 @@ from app.domain.tally import Tally
 from app.domain.terms import BatchState, Domain, FinishReason, Settled
 from app.models import EvalBatch, Pair, Prompt
 from app.models import Tally as StoredTally
+from app.queries.paging import Wanted, Window
 from app.queries.pair_filters import (
     First,
     PairFilter,
@@ -72,22 +73,10 @@ class PairList:
 
     counts: dict[PairOutcome, int]
     categories: tuple[str, ...]
-    matching: int
-    page: int
-    pages: int
+    window: Window
     rows: tuple[PairRow, ...]
     read_elsewhere: tuple[Member, ...]
     """Open eval batches whose voters meet some of the same texts."""
-
-    @property
-    def total(self) -> int:
-        """Pairs of the batch."""
-        return sum(self.counts.values())
-
-    @property
-    def before(self) -> int:
-        """How many pairs stand on earlier pages."""
-        return (self.page - 1) * PAGE
 
 
 @dataclass(frozen=True)
@@ -110,26 +99,24 @@ def pairs_page(session: Session, batch_id: uuid.UUID, wanted: PairFilter, page: 
         return PairsPage(batch, wanted, None)
     chosen = conditions(session, stored, wanted)
     matching = session.scalar(pairs_with(stored, func.count()).where(*chosen)) or 0
-    pages = max(1, -(-matching // PAGE))
-    page = min(page, pages)
+    counts = _counts(session, stored)
+    window = Window.over(Wanted(wanted.text, page), matching, sum(counts.values()), PAGE)
     members = (batch.baseline, *batch.challengers)
     query = (
         pairs_with(stored, *_columns(stored))
         .where(*chosen)
         .order_by(*order_of(wanted.sort, [member.id for member in members]))
         .limit(PAGE)
-        .offset((page - 1) * PAGE)
+        .offset(window.before)
     )
     names = {member.id: member.name for member in members}
     return PairsPage(
         batch,
         wanted,
         PairList(
-            counts=_counts(session, stored),
+            counts=counts,
             categories=_categories(session, stored),
-            matching=matching,
-            page=page,
-            pages=pages,
+            window=window,
             rows=tuple(_row(names, *row) for row in session.execute(query)),
             read_elsewhere=_read_elsewhere(session, batch_id),
         ),

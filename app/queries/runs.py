@@ -12,11 +12,10 @@ from app.domain.errors import NotFoundError
 from app.domain.recipes import RecipeRow
 from app.domain.terms import JobState, RunKind, Split
 from app.models import BaseModel, Dataset, Run, RunMetric
-from app.queries.base_models import BaseModelRow, base_model_rows
-from app.queries.checkpoints import CheckpointRow, checkpoint_rows
+from app.queries.checkpoints import CheckpointRow, checkpoints_of_run
 from app.queries.datasets import DatasetRow, dataset_rows
 from app.queries.jobs import JobView, job_views
-from app.queries.paging import FIRST_PAGE, Wanted, Window, cut
+from app.queries.paging import FIRST_PAGE, Wanted, Window, find
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,13 @@ class RunRow:
 
 @dataclass(frozen=True)
 class RunsPage:
-    """All runs, newest first, and what the form "train an adapter" offers."""
+    """A page of the runs, newest first, and what the form "train an adapter" offers."""
 
     rows: tuple[RunRow, ...]
     window: Window
     recipes: tuple[RecipeRow, ...]
     datasets: tuple[DatasetRow, ...]
-    base_models: tuple[BaseModelRow, ...]
+    base_models: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -76,19 +75,23 @@ class RunPage:
     checkpoints: tuple[CheckpointRow, ...]
 
 
-def run_rows(session: Session, run_id: uuid.UUID | None = None) -> tuple[RunRow, ...]:
-    """All runs newest first, or the one with this id; four queries whatever their number."""
+_NEWEST_FIRST = (Run.created_at.desc(), Run.name)
+
+
+def run_rows(session: Session, *conditions: Any) -> tuple[RunRow, ...]:
+    """Runs newest first, in four queries whatever their number."""
     query = (
         select(Run, Dataset.name, Dataset.version, BaseModel.name)
         .join(Dataset, Dataset.id == Run.dataset_id)
         .join(BaseModel, BaseModel.id == Run.base_model_id)
-        .where(Run.id == run_id if run_id else Run.id.is_not(None))
-        .order_by(Run.created_at.desc(), Run.name)
+        .where(*conditions)
+        .order_by(*_NEWEST_FIRST)
     )
     found = session.execute(query).all()
     jobs = job_views(session, (run.job_id for run, *_ in found))
-    first = _validation_losses(session, func.min(RunMetric.step))
-    last = _validation_losses(session, func.max(RunMetric.step))
+    ids = [run.id for run, *_ in found]
+    first = _validation_losses(session, ids, func.min(RunMetric.step))
+    last = _validation_losses(session, ids, func.max(RunMetric.step))
     return tuple(
         RunRow(
             id=run.id,
@@ -107,10 +110,10 @@ def run_rows(session: Session, run_id: uuid.UUID | None = None) -> tuple[RunRow,
     )
 
 
-def _validation_losses(session: Session, extreme_step: Any) -> dict[uuid.UUID, float]:
+def _validation_losses(session: Session, ids: list[uuid.UUID], extreme_step: Any) -> dict[uuid.UUID, float]:
     chosen = (
         select(RunMetric.run_id, extreme_step.label("step"))
-        .where(RunMetric.split == Split.VALIDATION)
+        .where(RunMetric.run_id.in_(ids), RunMetric.split == Split.VALIDATION)
         .group_by(RunMetric.run_id)
         .subquery()
     )
@@ -125,8 +128,9 @@ def _validation_losses(session: Session, extreme_step: Any) -> dict[uuid.UUID, f
 
 def runs_page(session: Session, recipes: tuple[RecipeRow, ...], wanted: Wanted = FIRST_PAGE) -> RunsPage:
     """The list of runs with the form to start one."""
-    rows, window = cut(run_rows(session), wanted, lambda row: row.name)
-    return RunsPage(rows, window, recipes, dataset_rows(session), base_model_rows(session))
+    ids, window = find(session, wanted, Run, _NEWEST_FIRST, Run.name)
+    base_models = tuple(session.scalars(select(BaseModel.name).order_by(BaseModel.name)))
+    return RunsPage(run_rows(session, Run.id.in_(ids)), window, recipes, dataset_rows(session), base_models)
 
 
 def run_page(session: Session, run_id: uuid.UUID) -> RunPage:
@@ -135,7 +139,7 @@ def run_page(session: Session, run_id: uuid.UUID) -> RunPage:
     Raises:
         NotFoundError: no run has this id.
     """
-    rows = run_rows(session, run_id)
+    rows = run_rows(session, Run.id == run_id)
     stored = session.get(Run, run_id)
     if not rows or stored is None:
         raise NotFoundError("There is no such run. The list of runs shows what exists.")
@@ -155,7 +159,7 @@ def run_page(session: Session, run_id: uuid.UUID) -> RunPage:
         recipe=tuple(_flat(stored.recipe)),
         train=tuple(Point(m.step, m.loss) for m in train),
         validation=tuple(Point(m.step, m.loss) for m in metrics if m.split is Split.VALIDATION),
-        checkpoints=checkpoint_rows(session, run_id),
+        checkpoints=checkpoints_of_run(session, run_id),
     )
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from app.domain.errors import NotFoundError
 from app.domain.terms import Domain
 from app.models import EvalBatch, Prompt, Suite
-from app.queries.paging import FIRST_PAGE, Wanted, Window, cut
+from app.queries.paging import FIRST_PAGE, Wanted, Window, find
 
 MOST_IN_A_FORM = 200
 """Prompts that a person can still edit on one page."""
@@ -44,7 +44,7 @@ class SuiteRow:
 
 @dataclass(frozen=True)
 class SuitesPage:
-    """All suites, by name, newest version first."""
+    """A page of the suites, by name, newest version first."""
 
     rows: tuple[SuiteRow, ...]
     window: Window
@@ -104,9 +104,11 @@ def messages_of(raw: list[Any]) -> tuple[Message, ...]:
     return tuple(Message(role=m["role"], content=m["content"]) for m in raw)
 
 
-def suite_rows(session: Session, suite_id: uuid.UUID | None = None) -> tuple[SuiteRow, ...]:
-    """All suites, or the one with this id, in two queries whatever their number."""
-    one = Suite.id == suite_id if suite_id else Suite.id.is_not(None)
+_BY_NAME = (Suite.name, Suite.version.desc())
+
+
+def suite_rows(session: Session, *conditions: Any) -> tuple[SuiteRow, ...]:
+    """Suites by name, newest version first, in two queries whatever their number."""
     counted = session.execute(
         select(
             Suite,
@@ -114,14 +116,14 @@ def suite_rows(session: Session, suite_id: uuid.UUID | None = None) -> tuple[Sui
             func.coalesce(func.sum(case((Prompt.domain == Domain.IN_DOMAIN, 1), else_=0)), 0),
         )
         .join(Prompt, Prompt.suite_id == Suite.id, isouter=True)
-        .where(one)
+        .where(*conditions)
         .group_by(Suite.id)
-        .order_by(Suite.name, Suite.version.desc())
+        .order_by(*_BY_NAME)
     ).all()
     categories: dict[uuid.UUID, list[str]] = {}
     query = (
         select(Prompt.suite_id, Prompt.category)
-        .where(Prompt.suite_id == suite_id if suite_id else Prompt.suite_id.is_not(None))
+        .where(Prompt.suite_id.in_([suite.id for suite, *_ in counted]))
         .group_by(Prompt.suite_id, Prompt.category)
         .order_by(func.min(Prompt.position))
     )
@@ -146,7 +148,8 @@ def suite_rows(session: Session, suite_id: uuid.UUID | None = None) -> tuple[Sui
 
 def suites_page(session: Session, wanted: Wanted = FIRST_PAGE) -> SuitesPage:
     """The list of suites."""
-    return SuitesPage(*cut(suite_rows(session), wanted, lambda row: f"{row.name} {row.title}"))
+    ids, window = find(session, wanted, Suite, _BY_NAME, Suite.name, Suite.title)
+    return SuitesPage(suite_rows(session, Suite.id.in_(ids)), window)
 
 
 def suite_page(session: Session, suite_id: uuid.UUID) -> SuitePage:
@@ -155,7 +158,7 @@ def suite_page(session: Session, suite_id: uuid.UUID) -> SuitePage:
     Raises:
         NotFoundError: no suite has this id.
     """
-    rows = suite_rows(session, suite_id)
+    rows = suite_rows(session, Suite.id == suite_id)
     if not rows:
         raise NotFoundError("There is no such suite. The list of suites shows what exists.")
     prompts = session.scalars(select(Prompt).where(Prompt.suite_id == suite_id).order_by(Prompt.position))

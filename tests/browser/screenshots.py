@@ -1,11 +1,11 @@
-"""Pictures of every page in every state: ``./arena screenshots [OUT] [STATE …]``, or those of the README."""
+"""Pictures of every page in every designed state, and those of the README: what ``./arena screenshots`` runs."""
 
 import argparse
-import html
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,12 @@ from app.config import ROOT
 from app.db import migrate
 from app.setup import local_home
 from app.setup.programs import find_chromium
+from app.web.filters import plural
 from tests.browser.arena import Arena, home_settings
+from tests.browser.contact_sheet import contact_sheet
 from tests.browser.driver import launch, sign_in
 from tests.browser.server import serve
-from tests.browser.states import STATES
+from tests.browser.states import STATES, Page
 
 VIEWS = [(1280, 900, "light"), (1280, 900, "dark"), (390, 844, "light"), (390, 844, "dark")]
 TALLEST = 4000
@@ -29,26 +31,28 @@ README = ROOT / "static/readme"
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of the README: which page of the newcomer's state, and its size."""
+    """One picture of the README: which page of the newcomer's state, and the size of the window."""
 
     file: str
     page: str
-    scheme: str
+    scheme: str = "light"
     width: int = 1280
-    height: int = 900
+    height: int = 860
 
 
 PICTURES = (
-    Picture("results.png", "results-simulated", "light", height=860),
-    Picture("results-dark.png", "results-simulated", "dark", height=860),
-    Picture("vote.png", "vote", "light", height=800),
+    Picture("results.png", "results-simulated"),
+    Picture("results-dark.png", "results-simulated", "dark"),
+    Picture("vote.png", "vote", height=800),
     Picture("vote-dark.png", "vote", "dark", height=800),
+    Picture("vote-phone.png", "vote", width=390, height=844),
+    Picture("batch.png", "batch-simulated", height=800),
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Draw the named states, or all of them, and a page that shows all pictures side by side."""
-    parser = argparse.ArgumentParser(prog="arena screenshots", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.browser.screenshots", description=__doc__)
     parser.add_argument("out", type=Path, nargs="?", default=local_home() / "screenshots", help="folder to draw into")
     parser.add_argument("states", nargs="*", metavar="STATE", help=f"only these: {', '.join(STATES)}")
     parser.add_argument("--page", default="", help="only pages whose name contains this")
@@ -65,70 +69,63 @@ def main(arguments: Sequence[str] | None = None) -> None:
     views = [v for v in VIEWS if wanted.width in (None, v[0]) and wanted.scheme in (None, v[2])]
     with sync_playwright() as playwright:
         browser = launch(playwright, program.path)
-        states = ["newcomer"] if wanted.readme else wanted.states or list(STATES)
-        for state in states:
-            home = Path(tempfile.mkdtemp())
-            try:
-                _draw(browser, state, home, None if wanted.readme else wanted.out, wanted.page, views)
-            finally:
-                shutil.rmtree(home)
-            sys.stdout.write(f"{state} drawn\n")
-    if not wanted.readme:
-        sheet = wanted.out / "index.html"
-        sheet.write_text(contact_sheet(sorted(wanted.out.glob("*.png"))), encoding="utf-8")
-        sys.stdout.write(f"All side by side: {sheet}\n")
+        if wanted.readme:
+            _draw_readme(browser)
+        else:
+            _draw_states(browser, wanted.states or list(STATES), wanted.out, wanted.page, views)
 
 
-def contact_sheet(pictures: Sequence[Path]) -> str:
-    """A page of all pictures in a folder, one row for the views of each page."""
-    rows: dict[str, list[str]] = {}
-    for picture in pictures:
-        rows.setdefault(picture.stem.rsplit("-", 2)[0], []).append(picture.name)
-    body = "".join(
-        f"<h2>{html.escape(name)}</h2><p>"
-        + "".join(
-            f'<a href="{html.escape(file)}"><img src="{html.escape(file)}" alt="{html.escape(file)}"></a> '
-            for file in files
-        )
-        + "</p>"
-        for name, files in rows.items()
-    )
-    style = "body{font:16px sans-serif;margin:2rem}img{width:22%;border:1px solid #999;vertical-align:top}"
-    return f"<!doctype html><meta charset=utf-8><title>Brie Arena, every page</title><style>{style}</style>{body}\n"
-
-
-def _draw(
-    browser: Browser, state: str, home: Path, out: Path | None, only: str, views: list[tuple[int, int, str]]
+def _draw_states(
+    browser: Browser, states: Sequence[str], out: Path, only: str, views: Sequence[tuple[int, int, str]]
 ) -> None:
-    """One state; without a folder its pages as the README shows them."""
-    settings = home_settings(home)
-    migrate(settings.database)
-    arena = Arena(settings)
-    pages = STATES[state](arena)
-    with serve(settings) as address:
-        signed_in, stranger = browser.new_context(base_url=address), browser.new_context(base_url=address)
-        sign_in(signed_in, arena.entry_path())
-        if out is None:
-            _for_the_readme(signed_in, {page.name: page.path for page in pages})
-        for page in pages if out is not None else ():
-            if only in page.name:
+    for state in states:
+        with _shown(browser, state) as (pages, signed_in, stranger):
+            wanted = [page for page in pages if only in page.name]
+            drawn = len(wanted) * len(views)
+            for page in wanted:
                 _shoot(signed_in if page.signed_in else stranger, page.path, out / f"{state}-{page.name}", views)
-        signed_in.close()
-        stranger.close()
+        _say(f"{state}: {len(wanted)} {plural(len(wanted), 'page')}, {drawn} {plural(drawn, 'picture')}")
+    pictures = sorted(out.glob("*.png"))
+    if not pictures:
+        raise SystemExit(f"No page of these states has {only!r} in its name. Nothing was drawn.")
+    sheet = out / "index.html"
+    sheet.write_text(contact_sheet([picture.name for picture in pictures]), encoding="utf-8")
+    _say(f"All {len(pictures)} side by side: {sheet}")
 
 
-def _for_the_readme(context: BrowserContext, paths: dict[str, str]) -> None:
+def _draw_readme(browser: Browser) -> None:
     README.mkdir(exist_ok=True)
-    page = context.new_page()
-    for picture in PICTURES:
-        page.set_viewport_size({"width": picture.width, "height": picture.height})
-        page.emulate_media(color_scheme="dark" if picture.scheme == "dark" else "light")
-        page.goto(paths[picture.page])
-        page.screenshot(path=README / picture.file)
-    page.close()
+    with _shown(browser, "newcomer") as (pages, signed_in, _):
+        paths = {page.name: page.path for page in pages}
+        window = signed_in.new_page()
+        for picture in PICTURES:
+            window.set_viewport_size({"width": picture.width, "height": picture.height})
+            window.emulate_media(color_scheme="dark" if picture.scheme == "dark" else "light")
+            window.goto(paths[picture.page])
+            drawn = window.screenshot(path=README / picture.file)
+            _say(f"{README / picture.file}: {len(drawn) / 1000:.0f} KB")
 
 
-def _shoot(context: BrowserContext, path: str, target: Path, views: list[tuple[int, int, str]]) -> None:
+@contextmanager
+def _shown(browser: Browser, state: str) -> Iterator[tuple[list[Page], BrowserContext, BrowserContext]]:
+    """The pages of a state while it is served, a browser that is signed in, and one that is not."""
+    home = Path(tempfile.mkdtemp())
+    try:
+        settings = home_settings(home).model_copy(update={"log_level": "WARNING"})
+        migrate(settings.database)
+        arena = Arena(settings)
+        pages = STATES[state](arena)
+        with serve(settings) as address:
+            signed_in, stranger = browser.new_context(base_url=address), browser.new_context(base_url=address)
+            sign_in(signed_in, arena.entry_path())
+            yield pages, signed_in, stranger
+            signed_in.close()
+            stranger.close()
+    finally:
+        shutil.rmtree(home)
+
+
+def _shoot(context: BrowserContext, path: str, target: Path, views: Sequence[tuple[int, int, str]]) -> None:
     page = context.new_page()
     for width, height, scheme in views:
         page.set_viewport_size({"width": width, "height": height})
@@ -141,6 +138,11 @@ def _shoot(context: BrowserContext, path: str, target: Path, views: list[tuple[i
         else:
             page.screenshot(path=file, full_page=True, clip={"x": 0, "y": 0, "width": width, "height": full})
     page.close()
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -5,13 +5,15 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from app.domain.terms import Choice, Queue
-from app.models import Job, Worker
+from app.domain.terms import BatchState, Choice, Queue
+from app.models import Job, Prompt, Worker
 from app.queries.ballots import VoteState, vote_page
+from app.queries.batches import batch_rows
 from app.queries.home import HomePage, home_page
 from app.services import eval_batches, voting
 from app.services.base_models import add_base_model
 from app.services.eval_batches import LaunchPlan
+from app.services.responses import Planned
 from app.services.sample_study import load_sample_study
 from tests.factories import (
     NOW,
@@ -22,6 +24,7 @@ from tests.factories import (
     make_rater,
     make_study,
     make_suite,
+    plain_text,
     vote_blind,
     write_responses,
     write_sample,
@@ -83,6 +86,36 @@ def test_a_batch_waits_for_votes_until_it_has_them_all(session: Session, tmp_pat
     page = home(session)
     assert (page.waiting, page.newest.id) == ((), batch.id)
     assert [matchup.whole.n for matchup in page.newest_matchups] == [4]
+
+
+def test_the_counts_of_the_page_are_those_of_the_rows(session: Session, tmp_path: Path) -> None:
+    empty_for = {"one": 1, "all": 4}
+
+    def text(member: int, planned: Planned) -> str:
+        prompt = session.get_one(Prompt, planned.prompt_id)
+        return "" if member and prompt.position < empty_for.get(batch.name, 0) else plain_text(member, planned)
+
+    study = make_study(session, tmp_path)
+    rater = make_rater(session)
+    for number, (name, votes) in enumerate(
+        [("none", 0), ("one", 0), ("all", 0), ("some", 1), ("enough", 4), ("shut", 1)]
+    ):
+        plan = LaunchPlan(suite="suite", challengers=(study.adapters[0].name,), name=name, seed=number + 2)
+        batch = eval_batches.launch(session, plan, now=NOW + timedelta(minutes=number))
+        write_responses(session, batch, text)
+        for _ in range(votes):
+            ballot = voting.issue(session, batch.id, rater, rules=RULES, now=NOW, rng=dice())
+            voting.cast(session, ballot.id, rater, Choice.A, rules=RULES, now=NOW)
+    eval_batches.close(session, batch, now=NOW)
+    session.flush()
+    rows = batch_rows(session)
+    waiting = [row for row in rows if row.state is BatchState.OPEN and row.votes < row.votes_wanted]
+    page = home(session)
+    assert [row.name for row in waiting] == ["some", "one", "none", study.batch.name]
+    assert (list(page.waiting), page.all_waiting) == (waiting, 4)
+    assert page.newest == next(row for row in rows if row.votes)
+    votable = next(row for row in rows if row.votable)
+    assert (page.steps[3].href, page.steps[3].done) == (f"/vote/{votable.id}", True)
 
 
 def test_a_closed_batch_waits_for_nobody(session: Session, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from app.domain.blinding import choice_for
 from app.domain.errors import NotFoundError
 from app.domain.terms import Choice, Design, Domain, FinishReason, Outcome, PairKind, Reveal, Settled
 from app.models import Ballot, EvalBatch, Pair, Prompt, Response, Voter
+from app.queries.paging import Window
 from app.queries.pair import PairView, pair_page
 from app.queries.pair_filters import PairFilter, PairOutcome, PairSort
 from app.queries.pairs import PAGE, PairList, pairs_page
@@ -144,7 +145,7 @@ def test_what_is_not_there_is_not_found(session: Session, mixed: EvalBatch, tmp_
     session.get_one(Pair, nowhere).kind = PairKind.CANARY
     with pytest.raises(NotFoundError):
         pair_page(session, mixed.id, nowhere, PairFilter())
-    assert found(session, mixed).total == 9
+    assert found(session, mixed).window.total == 9
 
 
 def test_open_batches_that_show_the_same_texts_are_named(session: Session, tmp_path: Path) -> None:
@@ -177,7 +178,7 @@ def test_every_pair_has_one_outcome_and_the_counts_are_theirs(session: Session, 
     assert {outcome.value: count for outcome, count in shown.counts.items()} == {
         "challenger": 2, "baseline": 2, "tie": 2, "split": 1, "no_vote": 1, "settled": 2, "disagree": 0,
     }  # fmt: skip
-    assert shown.total == 10
+    assert shown.window.total == 10
     votes = [(row.votes.wins, row.votes.losses, row.votes.ties, row.votes.both_bad) for row in shown.rows[:7]]
     assert votes == [(3, 0, 0, 0), (2, 1, 0, 0), (0, 2, 1, 0), (0, 0, 3, 1), (1, 1, 1, 0), (0, 1, 0, 0), (0, 0, 1, 1)]
     assert [row.settled for row in shown.rows[7:]] == [Settled.IDENTICAL, Settled.EMPTY_SECOND, None]
@@ -200,7 +201,7 @@ def test_pairs_can_be_asked_for_by_outcome(
 ) -> None:
     shown = found(session, mixed, outcome=outcome)
     assert prompts(shown) == expected
-    assert (shown.matching, shown.total) == (len(expected), 10)
+    assert (shown.window.matching, shown.window.total) == (len(expected), 10)
 
 
 def test_the_preferred_text_is_the_one_that_was_chosen_in_either_order(session: Session, tmp_path: Path) -> None:
@@ -288,7 +289,7 @@ def test_search_knows_the_capitals_of_every_letter(
     session: Session, library: EvalBatch, text: str, expected: int
 ) -> None:
     """On Postgres the locale of the database decides this."""
-    assert found(session, library, text=text).matching == expected
+    assert found(session, library, text=text).window.matching == expected
 
 
 def test_filters_meet(session: Session, mixed: EvalBatch) -> None:
@@ -321,19 +322,19 @@ def test_pages_show_every_pair_once(session: Session, tmp_path: Path, count: int
     seen = []
     for page in range(1, pages + 1):
         shown = found(session, batch, page)
-        assert (shown.page, shown.pages, shown.before, shown.matching) == (page, pages, (page - 1) * PAGE, count)
+        assert shown.window == Window("", page, count, count, PAGE)
         seen += prompts(shown)
     assert seen == list(range(count))
-    assert found(session, batch, 99).page == pages
+    assert found(session, batch, 99).window.page == pages
 
 
 @on_sqlite
 def test_a_batch_without_pairs_and_a_filter_without_any(session: Session, tmp_path: Path, mixed: EvalBatch) -> None:
     nothing = found(session, mixed, text="not in any text")
-    assert (nothing.rows, nothing.matching, nothing.page, nothing.pages, nothing.total) == ((), 0, 1, 1, 10)
+    assert (nothing.rows, nothing.window) == ((), Window("not in any text", 1, 0, 10, PAGE))
     plan = eval_batches.LaunchPlan(suite="suite", challengers=("brie-v1/epoch-2",), seed=9)
     empty = found(session, close(session, eval_batches.launch(session, plan, now=NOW)))
-    assert (empty.rows, empty.matching, empty.total) == ((), 0, 0)
+    assert (empty.rows, empty.window) == ((), Window("", 1, 0, 0, PAGE))
 
 
 @pytest.mark.parametrize("sort", PairSort)
