@@ -324,6 +324,7 @@ def _lists(arena: Arena, more: int) -> list[Page]:
             fill(session, study, more)
     lists = [Page(name, f"/{name}") for name in LISTS]
     searched = [Page(f"{name}-found", f"/{name}?q=row-00&page=2", "main input[name='q']") for name in LISTS]
+    searched.append(Page("runs-no-match", "/runs?q=a+run+that+nobody+started", "main a.button"))
     return [Page("home", "/"), Page("launch", "/batches/launch"), *lists, *(searched if more > PAGE else ())]
 
 
