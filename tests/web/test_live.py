@@ -13,7 +13,7 @@ import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.pool import QueuePool
 
 from app.models import Event
@@ -179,3 +179,18 @@ def test_a_page_that_closes_is_forgotten(app: FastAPI, address: str) -> None:
     with listening(app, address):
         assert len(app.state.live._streams) == 1
     until(lambda: not app.state.live._streams, "the stream of a closed page is still kept")
+
+
+def test_a_stream_ends_when_hints_vanish_so_that_pages_fetch_anew(app: FastAPI, address: str) -> None:
+    """As the removal of simulated votes does: no hint tells of it, but a page that connects again fetches all."""
+    subject = uuid.uuid4()
+    with listening(app, address) as stream:
+        say(app, subject)
+        assert next(stream).data == str(subject)
+        with app.state.database.session_scope() as session:
+            session.execute(delete(Event).where(Event.subject_id == subject))
+        assert list(stream) == []
+    later = uuid.uuid4()
+    with listening(app, address) as stream:  # and hints go on, also where their numbers are used again
+        say(app, later)
+        assert next(stream).data == str(later)
