@@ -75,11 +75,11 @@ def _member(session: Session, manifest: dict[str, Any], told: dict[str, Any], *,
         validation_loss=told["validation_loss"],
         effect=told["effect"],
         origin={
+            **{key: training[key] for key in ("dataset", "rows", "run", "device", "dtype") if key in training},
             "base_model": base["name"],
             "base_hash": base["weights_hash"],
             "template_hash": base["template_hash"],
             "made_at": manifest["made_at"],
-            **{key: training[key] for key in ("run", "dataset", "rows", "device", "dtype") if key in training},
         },
         created_at=now,
     )
