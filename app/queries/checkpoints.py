@@ -106,6 +106,15 @@ def checkpoints_page(session: Session, wanted: Wanted = FIRST_PAGE) -> Checkpoin
     return CheckpointsPage(checkpoint_rows(session, Checkpoint.id.in_(ids)), window)
 
 
+_TOLD = ("dataset", "rows", "run", "device", "dtype", "base_model", "base_hash", "template_hash", "made_at")
+
+
+def _told(origin: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """In the order of the data flow: Postgres keeps the keys of JSON in its own."""
+    keys = [*(key for key in _TOLD if key in origin), *sorted(origin.keys() - set(_TOLD))]
+    return tuple((key.replace("_", " "), str(origin[key])) for key in keys if origin[key])
+
+
 def checkpoint_page(session: Session, checkpoint_id: uuid.UUID) -> CheckpointPage:
     """One checkpoint with its lineage.
 
@@ -130,7 +139,7 @@ def checkpoint_page(session: Session, checkpoint_id: uuid.UUID) -> CheckpointPag
     return CheckpointPage(
         checkpoint=rows[0],
         folder=stored.folder,
-        origin=tuple((key.replace("_", " "), str(value)) for key, value in (stored.origin or {}).items() if value),
+        origin=_told(stored.origin or {}),
         effect=stored.effect or {},
         dataset_id=dataset.id if dataset else None,
         dataset=f"{dataset.name} v{dataset.version}" if dataset else "",
