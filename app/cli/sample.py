@@ -1,6 +1,5 @@
 """``arena sample write | numbers``: how ``data/sample_study/`` was made from eval batches, and what is in it."""
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ from app.db import session_scope
 from app.queries.lookup import find_batch
 from app.queries.sample_study import sample_files, sample_numbers
 from app.services.files import read_bytes, rows
-from app.services.sample_study import MANIFEST, RESPONSES
+from app.services.sample_study import MANIFEST, RESPONSES, read_manifest
 
 sample = typer.Typer(help="The sample study that ships with the arena.", no_args_is_help=True)
 
@@ -43,7 +42,7 @@ def sample_numbers_command(
     as_json: JsonFlag = False,
 ) -> None:
     """Show what each checkpoint of a sample study learned and how long it writes: the table of its card."""
-    manifest = json.loads(read_bytes(folder / MANIFEST))
+    manifest = read_manifest(folder)
     numbers = sample_numbers(manifest, [row for _, row in rows(read_bytes(folder / RESPONSES), RESPONSES)])
     if as_json:
         print_json(numbers)

@@ -15,6 +15,7 @@ from app.cli.prepare import prepare
 from app.db import session_scope
 from app.domain.errors import BadInputError
 from app.domain.simulation import Taste
+from app.domain.words import EVEN
 from app.queries.lookup import find_batch
 from app.queries.report import report as report_of
 from app.services import simulation
@@ -70,7 +71,9 @@ def simulate(
                 cast += 1
                 advance(cast)
     with session_scope(write=False) as session:
-        matchups = [_compared(matchup, rate) for matchup in report_of(session, found.id)["matchups"]]
+        report = report_of(session, found.id)
+    baseline = report["batch"]["baseline"]
+    matchups = [_compared(one, rate if one["baseline"] == baseline else EVEN) for one in report["matchups"]]
     if as_json:
         told = {"rate": rate, "noise": noise, "ties": ties, "raters": raters, "seed": seed}
         print_json({"batch": found.name, "simulated_votes": cast, **told, "matchups": matchups})
@@ -83,7 +86,7 @@ def simulate(
     console.print(f"Take them out again: {again}", highlight=False, soft_wrap=True)
 
 
-def _compared(matchup: dict[str, Any], rate: float) -> dict[str, Any]:
+def _compared(matchup: dict[str, Any], truth: float) -> dict[str, Any]:
     """A matchup of the report, and whether its live interval holds the truth; ``None`` while it is too early."""
     live = matchup["raters"]["all"]["live"]
     return {
@@ -92,7 +95,8 @@ def _compared(matchup: dict[str, Any], rate: float) -> dict[str, Any]:
         "sentence": matchup["sentence"],
         "win_rate": matchup["raters"]["all"]["win_rate"],
         "live": live,
-        "truth_inside": live[0] <= rate <= live[1] if live else None,
+        "truth": truth,
+        "truth_inside": live[0] <= truth <= live[1] if live else None,
     }
 
 

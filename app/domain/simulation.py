@@ -15,7 +15,8 @@ _SMALLEST = 1e-6
 class Taste:
     """What simulated raters prefer.
 
-    ``rate`` is the true win rate of the second response of a pair (the challenger), a tie counting as half.
+    ``rate`` is the true win rate of each challenger against the baseline, a tie counting as half; two challengers
+    of the same rate meet as equals.
     ``ties`` is the share of ties. ``noise`` is how much prompts differ: 0 means that every prompt has the same
     rate, 1 that on each prompt everybody prefers the same side; in between it is the share of the variance that
     lies between prompts (the intraclass correlation of verdicts on one prompt). Whatever the noise, ``rate`` is

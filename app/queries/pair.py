@@ -15,7 +15,8 @@ from app.models import Ballot, EvalBatch, Pair, Prompt, Response, Verdict, Voter
 from app.models import Tally as StoredTally
 from app.queries.checkpoints import CheckpointPage, checkpoint_page
 from app.queries.pair_filters import PairFilter, PairOutcome, conditions, order_of, outcome_of, pairs_with
-from app.queries.pairs import PAGE, of_second, preferred
+from app.queries.pairs import PAGE, preferred
+from app.queries.results import of_second
 from app.queries.reveal import PairsBatch, Reading, batch_of
 from app.queries.suites import Message, messages_of
 

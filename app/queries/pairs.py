@@ -24,6 +24,7 @@ from app.queries.pair_filters import (
     outcome_of,
     pairs_with,
 )
+from app.queries.results import of_second
 from app.queries.reveal import Member, PairsBatch, Reading, batch_of
 from app.queries.suites import messages_of
 
@@ -121,13 +122,6 @@ def pairs_page(session: Session, batch_id: uuid.UUID, wanted: PairFilter, page: 
             read_elsewhere=_read_elsewhere(session, batch_id),
         ),
     )
-
-
-def of_second(stored: StoredTally | None) -> Tally:
-    """A stored tally from the side of ``second``."""
-    if stored is None:
-        return Tally(0, 0, 0)
-    return Tally(wins=stored.second, losses=stored.first, ties=stored.tie, both_bad=stored.both_bad)
 
 
 def preferred(tally: Tally, first: str, second: str) -> str:

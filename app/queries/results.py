@@ -101,7 +101,7 @@ def results_page(session: Session, batch_id: uuid.UUID) -> ResultsPage:
     )
     for pair, domain, category, stored in session.execute(query):
         found[pair.first_id, pair.second_id].append(
-            _PairTally(pair.prompt_id, domain, category, _of_second(stored), _settled(pair))
+            _PairTally(pair.prompt_id, domain, category, of_second(stored), _settled(pair))
         )
     names = dict(session.execute(select(Checkpoint.id, Checkpoint.name)).all())
     position = {name: place for place, name in enumerate((rows[0].baseline, *rows[0].challengers))}
@@ -111,7 +111,7 @@ def results_page(session: Session, batch_id: uuid.UUID) -> ResultsPage:
     return ResultsPage(rows[0], tuple(matchups), session.get_one(EvalBatch, batch_id).allow_repeats)
 
 
-def _of_second(stored: StoredTally | None) -> Tally:
+def of_second(stored: StoredTally | None) -> Tally:
     """A stored tally from the challenger's side: ``second`` is the challenger."""
     if stored is None:
         return _NOTHING

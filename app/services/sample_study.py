@@ -36,9 +36,7 @@ def load_sample_study(session: Session, folder: Path, *, now: datetime) -> list[
         BadInputError: the files are not what this version writes.
         BadRowError: a response cannot be read; names the line.
     """
-    manifest = json.loads(read_bytes(folder / MANIFEST))
-    if manifest.get("format") != FORMAT:
-        raise BadInputError(f"{folder / MANIFEST} has the format {manifest.get('format')!r}, not {FORMAT!r}.")
+    manifest = read_manifest(folder)
     there = set(session.scalars(select(EvalBatch.name).where(EvalBatch.name.startswith(SAMPLE))))
     wanted = [batch for batch in manifest["batches"] if batch["name"] not in there]
     if not wanted:
@@ -53,6 +51,22 @@ def load_sample_study(session: Session, folder: Path, *, now: datetime) -> list[
         if suite is not None:
             loaded.append(_batch(session, manifest, batch, suite, members, texts[suite.name], now=now))
     return loaded
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What stands about the study in its folder.
+
+    Raises:
+        BadInputError: it cannot be read, or is not what this version writes.
+    """
+    try:
+        manifest = json.loads(read_bytes(folder / MANIFEST))
+    except ValueError as error:
+        raise BadInputError(f"{folder / MANIFEST} is not valid JSON ({error}).") from error
+    told = manifest.get("format") if isinstance(manifest, dict) else None
+    if told != FORMAT:
+        raise BadInputError(f"{folder / MANIFEST} has the format {told!r}, not {FORMAT!r}.")
+    return dict(manifest)
 
 
 def _member(session: Session, manifest: dict[str, Any], told: dict[str, Any], *, now: datetime) -> Checkpoint:

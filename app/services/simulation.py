@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from app.domain.errors import BadInputError, ConflictError
 from app.domain.simulation import Taste, draw, prompt_rates
 from app.domain.terms import BallotState, BatchState, Choice, Outcome, VoterKind
+from app.domain.words import EVEN
 from app.models import Ballot, EvalBatch, Event, Pair, Prompt, Response, Tally, Verdict, Voter
 from app.queries.ballots import BlindBallot, blind_ballot
 from app.services import voting
@@ -20,7 +21,7 @@ MOST_RATERS = 200
 
 
 def begin(session: Session, batch: EvalBatch, *, raters: int, now: datetime) -> list[Voter]:
-    """New simulated raters for an eval batch.
+    """New simulated raters for an eval batch. Each is stored with its first vote, so that none is left without one.
 
     Raises:
         BadInputError: no rater, or more than anybody needs.
@@ -33,13 +34,16 @@ def begin(session: Session, batch: EvalBatch, *, raters: int, now: datetime) -> 
     if not session.scalar(select(func.count()).where(Pair.eval_batch_id == batch.id, Pair.settled.is_(None))):
         raise ConflictError(f"Nothing was simulated: {batch.name} has no pair to vote on yet.")
     there = session.scalar(select(func.count(Voter.id)).where(Voter.simulated)) or 0
-    voters = [
-        Voter(kind=VoterKind.RATER, name=f"simulated rater {there + number}", simulated=True, created_at=now)
+    return [
+        Voter(
+            id=uuid.uuid4(),
+            kind=VoterKind.RATER,
+            name=f"simulated rater {there + number}",
+            simulated=True,
+            created_at=now,
+        )
         for number in range(1, raters + 1)
     ]
-    session.add_all(voters)
-    session.flush()
-    return voters
 
 
 def tastes_of(session: Session, batch: EvalBatch, taste: Taste, rng: random.Random) -> dict[uuid.UUID, float]:
@@ -66,11 +70,17 @@ def vote_once(
     The preferred text is looked for on the screen. So an order that was mixed up anywhere shows as a win rate on the
     wrong side of the truth.
     """
+    is_new = session.get(Voter, voter.id) is None
+    voter = session.merge(voter)
+    session.flush()
     ballot = voting.issue(session, batch_id, voter, rules=rules, now=now, rng=rng)
     if ballot is None:
+        if is_new:
+            session.delete(voter)
         return None
     pair = session.get_one(Pair, ballot.pair_id)
-    wanted = draw(taste, rates[pair.prompt_id], rng)
+    meets_baseline = pair.first_id == session.get_one(EvalBatch, batch_id).baseline_id
+    wanted = draw(taste, rates[pair.prompt_id] if meets_baseline else EVEN, rng)
     choice = _pick(session, blind_ballot(session, ballot.id), pair, wanted)
     return voting.cast(session, ballot.id, voter, choice, rules=rules, now=now)
 
@@ -91,16 +101,17 @@ def remove(session: Session, batch: EvalBatch | None = None) -> int:
     ballots = select(Ballot.id).join(Voter, Voter.id == Ballot.voter_id).where(Voter.simulated)
     if batch is not None:
         ballots = ballots.where(Ballot.eval_batch_id == batch.id)
+    touched = select(Ballot.eval_batch_id).where(Ballot.id.in_(ballots))
+    # As issuing does: no simulated vote may come in between what is counted and what is deleted.
+    one = EvalBatch.id == batch.id if batch is not None else EvalBatch.id.is_not(None)
+    session.execute(select(EvalBatch.id).where(one).order_by(EvalBatch.id).with_for_update(key_share=True))
     voters = set(session.scalars(select(Ballot.voter_id).where(Ballot.id.in_(ballots)).distinct()))
-    if batch is None:
-        voters |= set(session.scalars(select(Voter.id).where(Voter.simulated)))
     cast = select(Verdict).where(Verdict.ballot_id.in_(ballots))
     votes = session.scalar(select(func.count()).select_from(cast.subquery())) or 0
     _uncount(session, ballots)
     # Hints bear the moment of their vote. With them gone the database is what it was; open pages connect anew.
     cast_at = select(Verdict.cast_at).where(Verdict.ballot_id.in_(ballots))
     retracted_at = select(Verdict.retracted_at).where(Verdict.ballot_id.in_(ballots), Verdict.retracted_at.is_not(None))
-    touched = select(Ballot.eval_batch_id).where(Ballot.id.in_(ballots))
     session.execute(
         delete(Event).where(
             Event.topic == "verdicts",
@@ -110,10 +121,7 @@ def remove(session: Session, batch: EvalBatch | None = None) -> int:
     )  # fmt: skip
     session.execute(delete(Verdict).where(Verdict.ballot_id.in_(ballots)).execution_options(synchronize_session=False))
     session.execute(delete(Ballot).where(Ballot.id.in_(ballots)).execution_options(synchronize_session=False))
-    still = select(Ballot.voter_id)
-    session.execute(
-        delete(Voter).where(Voter.id.in_(voters), Voter.id.not_in(still)).execution_options(synchronize_session=False)
-    )
+    session.execute(delete(Voter).where(Voter.id.in_(voters)).execution_options(synchronize_session=False))
     return votes
 
 

@@ -40,4 +40,8 @@ def test_what_is_no_study_is_one_sentence(arena: Command, batch: EvalBatch, tmp_
     assert "There is no eval batch 'other'. Known: study." in arena("sample", "write", "other", "--out", tmp_path).err
     said = arena("sample", "numbers", tmp_path / "nowhere")
     assert (said.code, "cannot be read" in said.err) == (1, True)
+    (tmp_path / MANIFEST).write_text("{")
+    assert "is not valid JSON" in arena("sample", "numbers", tmp_path).err
+    (tmp_path / MANIFEST).write_text("[]")
+    assert "has the format None" in arena("sample", "numbers", tmp_path).err
     assert batch.name == "study"

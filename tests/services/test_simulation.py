@@ -1,4 +1,5 @@
 import random
+import threading
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,10 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app.db import Database
 from app.domain.errors import BadInputError, ConflictError
 from app.domain.simulation import Taste
-from app.domain.terms import Choice
+from app.domain.terms import Choice, Design
 from app.models import Ballot, EvalBatch, Event, Pair, Table, Tally, Verdict, Voter
 from app.queries.batches import batch_rows
 from app.queries.report import report
@@ -72,6 +74,60 @@ def test_people_who_vote_meanwhile_keep_their_votes_and_places(session: Session,
     assert tuple(counted) == (0, 0, 4)
     assert set(session.scalars(select(Ballot.voter_id))) == {person.id}
     assert vote_blind(session, batch, make_rater(session, "another"), lambda _: Choice.TIE, rng=dice()) == 4
+
+
+def test_raters_who_never_had_a_turn_leave_nothing_either(session: Session, tmp_path: Path) -> None:
+    batch = make_study(session, tmp_path, prompts=6).batch
+    before = dump(session)
+    assert simulate(session, batch, 2, raters=40) == 2
+    assert simulate(session, batch, raters=3, seed=6) == 4  # and two of them may find nothing to vote on
+    assert simulation.remove(session, batch) == 6
+    assert dump(session) == before
+
+
+def test_a_removal_in_the_middle_of_a_simulation_keeps_the_tallies_true(database: Database, tmp_path: Path) -> None:
+    """Each removal sees whole votes, before them or after them."""
+    with database.session_scope() as session:
+        batch = make_study(session, tmp_path, prompts=20, votes_per_pair=5).batch
+    failed: list[BaseException] = []
+
+    def vote() -> None:
+        rng = dice()
+        try:
+            with database.session_scope() as session:
+                voters = simulation.begin(session, batch, raters=5, now=LATER)
+                rates = simulation.tastes_of(session, batch, TASTE, rng)
+            for number in range(60):
+                with database.session_scope() as session:
+                    simulation.vote_once(
+                        session, batch.id, voters[number % 5], TASTE, rates, rules=RULES, now=LATER, rng=rng
+                    )
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the test must hear of it
+            failed.append(error)
+
+    voting_thread = threading.Thread(target=vote)
+    voting_thread.start()
+    while voting_thread.is_alive():
+        with database.session_scope() as session:
+            simulation.remove(session, batch)
+    voting_thread.join()
+    assert failed == []
+    with database.session_scope() as session:
+        simulation.remove(session, batch)
+        counted = session.execute(select(func.sum(Tally.first), func.sum(Tally.second), func.sum(Tally.tie))).one()
+        assert tuple(counted) == (0, 0, 0)
+        assert session.scalar(select(func.count(Voter.id)).where(Voter.simulated)) == 0
+
+
+@on_sqlite
+def test_two_challengers_meet_as_equals(session: Session, tmp_path: Path) -> None:
+    batch = make_study(session, tmp_path, prompts=60, challengers=2, design=Design.ROUND_ROBIN).batch
+    simulate(session, batch, taste=Taste(rate=1, noise=0, ties=0))
+    rates = {
+        (one["baseline"] == "tiny"): one["raters"]["all"]["win_rate"] for one in report(session, batch.id)["matchups"]
+    }
+    assert rates[True] == 1
+    assert 0.2 < rates[False] < 0.8
 
 
 @on_sqlite
