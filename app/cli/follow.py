@@ -9,10 +9,10 @@ import time
 import uuid
 from datetime import UTC, datetime
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import TimeRemainingColumn
 
 from app import jobs
-from app.cli.output import console
+from app.cli.output import console, progress_bar
 from app.config import ROOT, get_settings
 from app.db import session_scope
 from app.domain.errors import ArenaError, UnavailableError
@@ -37,7 +37,7 @@ def follow(job_id: uuid.UUID | None) -> None:
     """
     if job_id is None:
         return
-    with contextlib.closing(_OwnWorker()) as own_worker, _bar() as bar:
+    with contextlib.closing(_OwnWorker()) as own_worker, progress_bar(TimeRemainingColumn()) as bar:
         task = bar.add_task("waiting for a worker", total=None)
         interrupted = False
         job = _look(job_id)
@@ -63,13 +63,6 @@ def follow(job_id: uuid.UUID | None) -> None:
 def _look(job_id: uuid.UUID) -> JobView:
     with session_scope(write=False) as session:
         return job_view(session.get_one(Job, job_id))
-
-
-def _bar() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-        TimeRemainingColumn(), console=console, disable=not console.is_terminal,
-    )  # fmt: skip
 
 
 class _OwnWorker:

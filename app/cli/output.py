@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 from rich.table import Table
 
 # Piped output has no width to fit: a name folded over two lines could not be searched for.
@@ -38,3 +39,11 @@ def print_rows(rows: Iterable[Mapping[str, Any]], *, as_json: bool, empty: str) 
         for row in listed:
             table.add_row(*("" if value is None else str(value) for value in row.values()))
         console.print(table)
+
+
+def progress_bar(*columns: ProgressColumn, shown: bool = True) -> Progress:
+    """A bar with what is done of how much, and further columns; none where nobody looks at a terminal."""
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), *columns,
+        console=console, disable=not (shown and console.is_terminal),
+    )  # fmt: skip

@@ -2,15 +2,12 @@
 
 import random
 import shlex
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn
 
-from app.cli.output import JsonFlag, console, print_json
+from app.cli.output import JsonFlag, console, print_json, progress_bar
 from app.cli.prepare import prepare
 from app.db import session_scope
 from app.domain.errors import BadInputError
@@ -58,7 +55,8 @@ def simulate(
         rates = simulation.tastes_of(session, found, taste, rng)
     wanted = votes or found.planned_pairs * found.votes_per_pair
     cast = 0
-    with _bar(wanted, shown=not as_json) as advance:
+    with progress_bar(shown=not as_json) as bar:
+        task = bar.add_task("simulated votes", total=wanted)
         while voters and cast < wanted:
             voter, now = rng.choice(voters), datetime.now(UTC)
             with session_scope() as session:
@@ -69,7 +67,7 @@ def simulate(
                 voters.remove(voter)
             else:
                 cast += 1
-                advance(cast)
+                bar.update(task, completed=cast)
     with session_scope(write=False) as session:
         report = report_of(session, found.id)
     baseline = report["batch"]["baseline"]
@@ -109,13 +107,3 @@ def _remove(batch: str, *, as_json: bool) -> None:
         print_json({"batch": found.name if found else None, "removed_votes": removed})
     else:
         console.print(f"{removed} simulated votes taken out of {where}; nothing else was changed.", highlight=False)
-
-
-@contextmanager
-def _bar(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
-    with Progress(
-        TextColumn("simulated votes"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-        console=console, disable=not (shown and console.is_terminal),
-    ) as progress:  # fmt: skip
-        task = progress.add_task("", total=total)
-        yield lambda done: progress.update(task, completed=done)

@@ -58,13 +58,10 @@ class Preview:
     """One page of the rows of a file that were asked for."""
 
     part: Split
-    text: str
     category: str
     categories: tuple[tuple[str, int], ...]
     """Of all rows of the file, with how many rows each has."""
-    matching: int
-    page: int
-    pages: int
+    window: Window
     rows: tuple[PreviewRow, ...]
 
 
@@ -164,9 +161,9 @@ def _preview(path: Path, part: Split, text: str, category: str, page: int) -> Pr
             if matching // PREVIEW_ROWS == page - 1:
                 wanted = last
             matching += 1
-    pages = max(1, -(-matching // PREVIEW_ROWS))
+    window = Window.over(Wanted(text, page), matching, categories.total(), PREVIEW_ROWS)
     counted = tuple(sorted((name, rows) for name, rows in categories.items() if name))
-    return Preview(part, text, category, counted, matching, min(page, pages), pages, tuple(wanted or last))
+    return Preview(part, category, counted, window, tuple(wanted or last))
 
 
 def _as_messages(row: dict[str, Any]) -> tuple[Message, ...]:
