@@ -24,7 +24,8 @@ from app.main import create_app
 from app.models import Account, BaseModel, Checkpoint, EvalBatch, Job, Pair, Run, Suite, Voter
 from app.queries.ballots import BlindBallot, blind_ballot
 from app.queries.sample_study import sample_files
-from app.services import accounts, eval_batches, responses, voting
+from app.services import accounts, assignment, eval_batches, responses, voting
+from app.services.assignment import Rules
 from app.services.base_models import Fetched, add_base_model, fetch_base_model, mark_ready
 from app.services.checkpoints import SavedAdapter, register_adapter
 from app.services.datasets import import_dataset
@@ -33,7 +34,6 @@ from app.services.responses import Generated, Planned
 from app.services.runs import launch_run
 from app.services.sample_study import MANIFEST, RESPONSES
 from app.services.suites import import_suite
-from app.services.voting import Rules
 from app.web.deps import COOKIE
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -148,7 +148,7 @@ def write_responses(session: Session, batch: EvalBatch, text: Text = plain_text,
         for planned in plan
     ]
     responses.store(session, batch, generated, engine=ENGINE, now=now)
-    new = responses.form_pairs(session, batch, plan, now=now)
+    new = responses.form_pairs(session, batch, plan, secret=RULES.secret, now=now)
     if batch.job_id is not None:
         finish_job(session, session.get_one(Job, batch.job_id))
     return new
@@ -178,7 +178,9 @@ def make_study(
     base = make_base(session, folder)
     adapters = tuple(make_adapter(session, folder, name=f"brie-v{number + 1}") for number in range(challengers))
     names = tuple(adapter.name for adapter in adapters)
-    batch = eval_batches.launch(session, LaunchPlan(suite=suite.name, challengers=names, **plan), now=NOW)
+    batch = eval_batches.launch(
+        session, LaunchPlan(suite=suite.name, challengers=names, **plan), secret=RULES.secret, now=NOW
+    )
     write_responses(session, batch, text)
     return Study(batch, suite, base, adapters)
 
@@ -220,7 +222,7 @@ def vote_blind(
 ) -> int:
     """Vote until nothing is left, seeing nothing but what a rater sees; returns the number of votes."""
     votes = 0
-    while (ballot := voting.issue(session, batch.id, voter, rules=RULES, now=NOW, rng=rng)) is not None:
+    while (ballot := assignment.issue(session, batch.id, voter, rules=RULES, now=NOW, rng=rng)) is not None:
         choice = pick(blind_ballot(session, ballot.id))
         voting.cast(session, ballot.id, voter, choice, rules=RULES, now=NOW)
         votes += 1

@@ -17,7 +17,7 @@ from app.services.checkpoints import SavedAdapter, register_adapter
 from app.services.datasets import import_dataset
 from app.services.eval_batches import LaunchPlan
 from app.services.runs import launch_run
-from tests.factories import NOW, finish_job, make_suite
+from tests.factories import NOW, RULES, finish_job, make_suite
 from tests.fakes.tiny_model import make_tiny_model, write_conversations
 
 RECIPE = """
@@ -151,7 +151,7 @@ def launch_tiny_batch(
             sampling=Sampling(max_new_tokens=max_new_tokens),
             replicates=replicates,
         )
-        return eval_batches.launch(session, plan, now=NOW)
+        return eval_batches.launch(session, plan, secret=RULES.secret, now=NOW)
 
 
 def copy_adapter(tiny: Tiny, folder: Path) -> Path:

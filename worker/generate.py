@@ -99,7 +99,7 @@ def _prepare(claim: Claim) -> _Work:
         batch = _open_batch(session, claim)
         plan = responses.plan_of(session, batch)
         there = responses.stored(session, plan)
-        responses.form_pairs(session, batch, plan, now=utc_now())
+        responses.form_pairs(session, batch, plan, secret=get_settings().secret_key(), now=utc_now())
         claim.progress(session, done=len(there), total=len(plan), message="Loading the base model")
         members = session.execute(
             select(Checkpoint, BatchCheckpoint.fingerprint)
@@ -180,7 +180,7 @@ class _Writer:
                 eta_seconds=self._eta(done),
             )
             responses.store(session, batch, self._waiting, engine=self._engine, now=utc_now())
-            responses.form_pairs(session, batch, self._touched(), now=utc_now())
+            responses.form_pairs(session, batch, self._touched(), secret=get_settings().secret_key(), now=utc_now())
         self._done, self._waiting, self._stored_at = done, [], time.monotonic()
 
     def _touched(self) -> Sequence[Planned]:

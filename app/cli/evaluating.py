@@ -56,7 +56,7 @@ def launch(
         allow_repeats=allow_repeats,
     )
     with session_scope() as session:
-        batch = eval_batches.launch(session, plan, now=datetime.now(UTC))
+        batch = eval_batches.launch(session, plan, secret=get_settings().secret_key(), now=datetime.now(UTC))
     console.print(f"Eval batch {batch.name}: {batch.planned_pairs} pairs planned.", highlight=False)
     if not detach:
         follow(batch.job_id)

@@ -34,6 +34,7 @@ def prepare() -> Settings:
             artifacts=settings.artifacts,
             base_model=settings.base_model,
             sample_study=settings.sample_study,
+            secret=settings.secret_key(),
             now=datetime.now(UTC),
         )
     return settings

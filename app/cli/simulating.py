@@ -16,7 +16,7 @@ from app.domain.words import EVEN
 from app.queries.lookup import find_batch
 from app.queries.report import report as report_of
 from app.services import simulation
-from app.services.voting import Rules
+from app.services.assignment import Rules
 
 _WHERE = {
     True: "The truth lies inside the live range.",

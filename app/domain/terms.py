@@ -42,10 +42,12 @@ class Outcome(StrEnum):
 
 
 class VoterKind(StrEnum):
-    """Who votes: a person or a model with a rubric."""
+    """Who votes: a person, a model with a rubric, or the script that votes on canary pairs."""
 
     RATER = "rater"
     JUDGE = "judge"
+    SCRIPT = "script"
+    """Votes on canary pairs through the whole real path, to see that no order is mixed up on it."""
 
 
 class Role(StrEnum):
@@ -55,12 +57,33 @@ class Role(StrEnum):
     RATER = "rater"
 
 
+class TokenScope(StrEnum):
+    """What a program may do with an API token, at most what its account may."""
+
+    VOTE = "vote"
+    RESULTS = "results"
+    METRICS = "metrics"
+
+
+class ReasonTag(StrEnum):
+    """Why a rater preferred a text, in words that fit either side."""
+
+    ON_PROMPT = "on_prompt"
+    CORRECT = "correct"
+    CLEAR = "clear"
+    DEEP = "deep"
+    ORIGINAL = "original"
+    STYLE = "style"
+
+
 class CheckpointKind(StrEnum):
-    """What can answer: the bare base, an adapter on it, or somebody else's texts."""
+    """What can answer: the bare base, an adapter on it, somebody else's texts, or texts written as a control."""
 
     BASE = "base"
     ADAPTER = "adapter"
     EXTERNAL = "external"
+    CONTROL = "control"
+    """Names the worse and the better text of gold and canary pairs; never a competitor."""
 
 
 class BaseModelState(StrEnum):

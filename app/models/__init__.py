@@ -1,6 +1,6 @@
 """Tables: columns and constraints, no behaviour."""
 
-from app.models.account import Account, EntryLink, SignIn
+from app.models.account import Account, ApiToken, EntryLink, Invite, Seat, SignIn
 from app.models.ballot import Ballot
 from app.models.base_model import BaseModel
 from app.models.checkpoint import Checkpoint
@@ -13,11 +13,12 @@ from app.models.response import Response
 from app.models.run import Run, RunMetric
 from app.models.suite import Prompt, Suite
 from app.models.types import Table
-from app.models.verdict import Verdict
+from app.models.verdict import Recognition, Verdict
 from app.models.voter import Voter
 
 __all__ = [
     "Account",
+    "ApiToken",
     "Ballot",
     "BaseModel",
     "BatchCheckpoint",
@@ -26,12 +27,15 @@ __all__ = [
     "EntryLink",
     "EvalBatch",
     "Event",
+    "Invite",
     "Job",
     "Pair",
     "Prompt",
+    "Recognition",
     "Response",
     "Run",
     "RunMetric",
+    "Seat",
     "SignIn",
     "Suite",
     "Table",

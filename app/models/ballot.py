@@ -27,6 +27,7 @@ class Ballot(Identified, Table):
               sqlite_where=text(_LIVE), postgresql_where=text(_LIVE)),
         Index("uq_ballot_open_rater", "eval_batch_id", "voter_id", unique=True,
               sqlite_where=text(_HELD), postgresql_where=text(_HELD)),
+        Index("uq_ballot_number", "eval_batch_id", "voter_id", "number", unique=True),
         Index("ix_ballot_batch_voter", "eval_batch_id", "voter_id", "state"),
     )  # fmt: skip
 
@@ -34,11 +35,14 @@ class Ballot(Identified, Table):
     eval_batch_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("eval_batch.id"))
     voter_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("voter.id"))
     voter_kind: Mapped[VoterKind] = mapped_column(TextEnum(VoterKind))
+    number: Mapped[int | None]
+    """0, 1, 2 … for each voter in each eval batch: a ballot taken away leaves a gap. ``None``: older than that."""
     slot: Mapped[int]
     order: Mapped[Order] = mapped_column(TextEnum(Order))
     showing: Mapped[int] = mapped_column(default=0)
     """0, then one more for each vote taken back: the same order is shown again."""
     is_repeat: Mapped[bool] = mapped_column(default=False)
+    """A pair this rater has voted on is shown once more, in the other order; takes no slot."""
     state: Mapped[BallotState] = mapped_column(TextEnum(BallotState))
     issued_at: Mapped[datetime]
     expires_at: Mapped[datetime]

@@ -29,6 +29,20 @@ class EvalBatch(Identified, Table):
     """Whether one rater may meet the same baseline text again in another pair."""
     exclusion: Mapped[dict[str, Any]]
     """Rule by which raters' votes are left out, fixed before the first vote; empty: none."""
+    rater_limit: Mapped[int | None]
+    """Votes that one rater gives at most, those on gold pairs and repeats among them."""
+    vote_limit: Mapped[int | None]
+    """Slots that raters take at most in all; no limit but the slots of each pair when ``None``."""
+    gold_pairs: Mapped[int] = mapped_column(default=0)
+    """Pairs with a known better text; each rater gets each in both orders."""
+    repeat_pairs: Mapped[int] = mapped_column(default=0)
+    """Pairs that each rater is shown again, in the other order."""
+    placebo_pairs: Mapped[int] = mapped_column(default=0)
+    """Pairs of the baseline with itself."""
+    canary_pairs: Mapped[int] = mapped_column(default=0)
+    """Pairs that a script votes on through the whole real path."""
+    ask_recognised: Mapped[bool] = mapped_column(default=False)
+    """Whether raters are asked after a vote if they think they recognised who wrote one of the texts."""
     reveal: Mapped[Reveal] = mapped_column(TextEnum(Reveal))
     state: Mapped[BatchState] = mapped_column(TextEnum(BatchState))
     planned_pairs: Mapped[int]
@@ -36,6 +50,8 @@ class EvalBatch(Identified, Table):
     job_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("job.id"))
     created_at: Mapped[datetime]
     closed_at: Mapped[datetime | None]
+    seal: Mapped[str | None] = mapped_column(String(64))
+    """Keyed hash over the frozen plan, made at launch; ``None``: launched before plans were sealed."""
 
 
 class BatchCheckpoint(Identified, Table):

@@ -22,11 +22,26 @@ class Verdict(Identified, Table):
     """Computed from choice and the ballot's order; nobody ever types a winner in."""
     reason: Mapped[str] = mapped_column(Text, default="")
     tags: Mapped[list[Any]]
+    """Values of ``ReasonTag``."""
     surplus: Mapped[bool] = mapped_column(default=False)
     """Arrived after its ballot had lost the slot: kept, outside n."""
     seconds: Mapped[float] = mapped_column(Float)
     """Time on the ballot, from issue to cast."""
     cast_at: Mapped[datetime]
     retracted_at: Mapped[datetime | None]
+    retraction_seal: Mapped[str | None] = mapped_column(String(64))
+    """Keyed hash over verdict seal and time of retraction."""
     seal: Mapped[str] = mapped_column(String(64))
-    """Keyed hash over ballot seal, choice, outcome and time, made at cast."""
+    """Keyed hash over ballot seal, choice, outcome, time and all else that was said, made at cast."""
+
+
+class Recognition(Table):
+    """What a rater said after a vote when asked whether they think they recognised who wrote one of the texts."""
+
+    __tablename__ = "recognition"
+
+    verdict_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("verdict.id"), primary_key=True)
+    recognised: Mapped[bool]
+    answered_at: Mapped[datetime]
+    seal: Mapped[str] = mapped_column(String(64))
+    """Keyed hash over verdict seal, answer and time."""

@@ -4,16 +4,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app import jobs
 from app.domain.errors import BadInputError, ConflictError
 from app.domain.pairing import MAX_RESPONSES, matchups, planned_pairs
 from app.domain.sampling import Sampling, require_in_range
-from app.domain.terms import BallotState, BatchState, CheckpointKind, Design, JobKind, JobState, Reveal
-from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Job, Prompt, Suite
+from app.domain.terms import BatchState, CheckpointKind, Design, JobKind, JobState, Reveal
+from app.models import BatchCheckpoint, Checkpoint, EvalBatch, Job, Prompt, Suite
 from app.queries.lookup import base_of, find_checkpoint, find_suite
+from app.queries.seals import plan_seal
+from app.services.assignment import lapse
 from app.services.events import announce
 
 BASE_WORD = "base"
@@ -40,9 +42,17 @@ class LaunchPlan:
     seed: int = 1
     allow_repeats: bool = False
     reveal: Reveal = Reveal.AT_CLOSE
+    exclusion: dict[str, float] = field(default_factory=dict)
+    rater_limit: int | None = None
+    vote_limit: int | None = None
+    gold_pairs: int = 0
+    repeat_pairs: int = 0
+    placebo_pairs: int = 0
+    canary_pairs: int = 0
+    ask_recognised: bool = False
 
 
-def launch(session: Session, plan: LaunchPlan, *, now: datetime) -> EvalBatch:
+def launch(session: Session, plan: LaunchPlan, *, secret: bytes, now: datetime) -> EvalBatch:
     """Freeze the plan and queue its generation.
 
     Raises:
@@ -51,16 +61,16 @@ def launch(session: Session, plan: LaunchPlan, *, now: datetime) -> EvalBatch:
         ConflictError: the name is taken, or a checkpoint failed its effect gate.
     """
     _check_numbers(plan)
-    batch = freeze(session, plan, find_suite(session, plan.suite), _members(session, plan), now=now)
+    batch = freeze(session, plan, find_suite(session, plan.suite), _members(session, plan), secret=secret, now=now)
     batch.job_id = jobs.enqueue(session, JobKind.GENERATE, batch.id, title=f"Generate for {batch.name}", now=now).id
     session.flush()
     return batch
 
 
 def freeze(
-    session: Session, plan: LaunchPlan, suite: Suite, members: Sequence[Checkpoint], *, now: datetime
+    session: Session, plan: LaunchPlan, suite: Suite, members: Sequence[Checkpoint], *, secret: bytes, now: datetime
 ) -> EvalBatch:
-    """Store a plan for these members, the baseline first. Nothing is queued.
+    """Store and seal a plan for these members, the baseline first. Nothing is queued.
 
     Raises:
         BadInputError: the members cannot meet, or too many responses would be needed.
@@ -82,7 +92,14 @@ def freeze(
         replicates=plan.replicates,
         votes_per_pair=plan.votes_per_pair,
         allow_repeats=plan.allow_repeats,
-        exclusion={},
+        exclusion=dict(plan.exclusion),
+        rater_limit=plan.rater_limit,
+        vote_limit=plan.vote_limit,
+        gold_pairs=plan.gold_pairs,
+        repeat_pairs=plan.repeat_pairs,
+        placebo_pairs=plan.placebo_pairs,
+        canary_pairs=plan.canary_pairs,
+        ask_recognised=plan.ask_recognised,
         reveal=plan.reveal,
         state=BatchState.OPEN,
         planned_pairs=planned_pairs(prompts, plan.replicates, len(meetings)),
@@ -99,6 +116,8 @@ def freeze(
         for position, member in enumerate(members)
     )
     announce(session, "pairs", batch.id, now=now)
+    session.flush()
+    batch.seal = plan_seal(session, batch, secret)
     session.flush()
     return batch
 
@@ -163,12 +182,7 @@ def close(session: Session, batch: EvalBatch, *, now: datetime) -> None:
         raise ConflictError(f"The eval batch {batch.name} is closed already.")
     batch.state = BatchState.CLOSED
     batch.closed_at = now
-    # One statement: a vote that is being stored at this moment is waited for, and not overwritten.
-    session.execute(
-        update(Ballot)
-        .where(Ballot.eval_batch_id == batch.id, Ballot.state == BallotState.OPEN)
-        .values(state=BallotState.EXPIRED, closed_at=now)
-    )
+    lapse(session, batch.id, now=now)
     job = session.get(Job, batch.job_id) if batch.job_id else None
     if job is not None and job.state in (JobState.QUEUED, JobState.RUNNING):
         jobs.request_cancel(session, job.id, now=now)

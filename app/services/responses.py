@@ -15,6 +15,7 @@ from app.domain.pairing import matchups, response_seed, settle
 from app.domain.terms import FinishReason, PairKind, VoterKind
 from app.models import BaseModel, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Prompt, Response, Tally
 from app.models.response import RESPONSE_KEY
+from app.queries.seals import pair_seal
 from app.services.events import announce
 from app.services.files import sha256_of_json
 
@@ -150,7 +151,7 @@ def _paired(
     return found
 
 
-def form_pairs(session: Session, batch: EvalBatch, plan: Sequence[Planned], *, now: datetime) -> int:
+def form_pairs(session: Session, batch: EvalBatch, plan: Sequence[Planned], *, secret: bytes, now: datetime) -> int:
     """Make every pair of the plan whose two responses are there; returns how many are new.
 
     A pair with an empty or two identical texts is settled at once and never shown.
@@ -189,10 +190,12 @@ def form_pairs(session: Session, batch: EvalBatch, plan: Sequence[Planned], *, n
                 first_response_id=first_response.id,
                 second_response_id=second_response.id,
                 settled=settle(first_response.text, second_response.text),
+                self_identifies=None,
                 created_at=now,
             )
             session.add(pair)
             session.flush()
+            pair.seal = pair_seal(session, pair, secret)
             session.add(Tally(pair_id=pair.id, voter_kind=VoterKind.RATER, eval_batch_id=batch.id))
             new += 1
     if new:

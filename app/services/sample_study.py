@@ -26,7 +26,7 @@ MANIFEST = "manifest.json"
 RESPONSES = "responses.jsonl"
 
 
-def load_sample_study(session: Session, folder: Path, *, now: datetime) -> list[EvalBatch]:
+def load_sample_study(session: Session, folder: Path, *, secret: bytes, now: datetime) -> list[EvalBatch]:
     """Load the study of a folder; what is there already stays as it is. Returns the batches that are new.
 
     A batch whose suite is not here in the very version that was answered is left out: its texts would stand
@@ -49,7 +49,7 @@ def load_sample_study(session: Session, folder: Path, *, now: datetime) -> list[
     for batch in wanted:
         suite = session.scalar(select(Suite).where(Suite.name == batch["suite"], Suite.sha256 == batch["suite_sha256"]))
         if suite is not None:
-            loaded.append(_batch(session, manifest, batch, suite, members, texts[suite.name], now=now))
+            loaded.append(_batch(session, manifest, batch, suite, members, texts[suite.name], secret=secret, now=now))
     return loaded
 
 
@@ -110,6 +110,7 @@ def _batch(
     members: list[Checkpoint],
     texts: list[dict[str, Any]],
     *,
+    secret: bytes,
     now: datetime,
 ) -> EvalBatch:
     """An eval batch with all its responses and pairs, open for votes; it has no job."""
@@ -124,7 +125,7 @@ def _batch(
         seed=manifest["seed"],
         allow_repeats=True,  # a newcomer votes alone, and there are two challengers
     )
-    batch = freeze(session, plan, suite, members, now=now)
+    batch = freeze(session, plan, suite, members, secret=secret, now=now)
     keys = dict(session.execute(select(Prompt.id, Prompt.key).where(Prompt.suite_id == suite.id)).all())
     said = {(text["prompt"], text["replicate"], text["checkpoint"]): text for text in texts}
     positions = {member.id: position for position, member in enumerate(members)}
@@ -136,5 +137,5 @@ def _batch(
             raise BadInputError(f"{RESPONSES} lacks a response to {keys[one.prompt_id]} of {suite.name}.")
         generated.append(Generated(one, text["text"], text["tokens"], FinishReason(text["finish"])))
     store(session, batch, generated, engine=", ".join(manifest["engines"]), now=now)
-    form_pairs(session, batch, planned, now=now)
+    form_pairs(session, batch, planned, secret=secret, now=now)
     return batch

@@ -15,7 +15,14 @@ from app.services.suites import import_suite
 
 
 def import_shipped(
-    session: Session, *, data: Path, artifacts: Path, base_model: str, now: datetime, sample_study: bool = True
+    session: Session,
+    *,
+    data: Path,
+    artifacts: Path,
+    base_model: str,
+    secret: bytes,
+    now: datetime,
+    sample_study: bool = True,
 ) -> None:
     """Bring a database up to what this version ships. Doing it again changes nothing."""
     for path in sorted((data / "suites").glob("*.jsonl")):
@@ -27,6 +34,6 @@ def import_shipped(
         )
     the_admin(session, now=now)
     if sample_study and (data / "sample_study" / MANIFEST).exists():
-        load_sample_study(session, data / "sample_study", now=now)
+        load_sample_study(session, data / "sample_study", secret=secret, now=now)
     if base_model and session.scalar(select(BaseModel.id).limit(1)) is None:
         add_base_model(session, base_model, now=now)

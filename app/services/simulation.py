@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, delete, func, or_, select, update
+from sqlalchemy import Select, and_, case, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.domain.errors import BadInputError, ConflictError
 from app.domain.simulation import Taste, draw, prompt_rates
-from app.domain.terms import BallotState, BatchState, Choice, Outcome, VoterKind
+from app.domain.terms import BallotState, BatchState, Choice, Order, Outcome, PairKind, VoterKind
 from app.domain.words import EVEN
-from app.models import Ballot, EvalBatch, Event, Pair, Prompt, Response, Tally, Verdict, Voter
+from app.models import Ballot, EvalBatch, Event, Pair, Prompt, Recognition, Response, Tally, Verdict, Voter
 from app.queries.ballots import BlindBallot, blind_ballot
-from app.services import voting
+from app.services import assignment, voting
 
 MOST_RATERS = 200
 
@@ -61,7 +61,7 @@ def vote_once(
     taste: Taste,
     rates: Mapping[uuid.UUID, float],
     *,
-    rules: voting.Rules,
+    rules: assignment.Rules,
     now: datetime,
     rng: random.Random,
 ) -> Verdict | None:
@@ -73,16 +73,25 @@ def vote_once(
     is_new = session.get(Voter, voter.id) is None
     voter = session.merge(voter)
     session.flush()
-    ballot = voting.issue(session, batch_id, voter, rules=rules, now=now, rng=rng)
+    ballot = assignment.issue(session, batch_id, voter, rules=rules, now=now, rng=rng)
     if ballot is None:
         if is_new:
             session.delete(voter)
         return None
     pair = session.get_one(Pair, ballot.pair_id)
-    meets_baseline = pair.first_id == session.get_one(EvalBatch, batch_id).baseline_id
-    wanted = draw(taste, rates[pair.prompt_id] if meets_baseline else EVEN, rng)
-    choice = _pick(session, blind_ballot(session, ballot.id), pair, wanted)
+    choice = _pick(session, blind_ballot(session, ballot.id), pair, _wanted(session, pair, taste, rates, rng))
     return voting.cast(session, ballot.id, voter, choice, rules=rules, now=now)
+
+
+def _wanted(
+    session: Session, pair: Pair, taste: Taste, rates: Mapping[uuid.UUID, float], rng: random.Random
+) -> Outcome:
+    """What this rater prefers: a challenger by the taste, of two equals either, of a gold pair the better text."""
+    if pair.kind is PairKind.GOLD:
+        return Outcome.SECOND
+    baseline_id = session.get_one(EvalBatch, pair.eval_batch_id).baseline_id
+    is_challenge = pair.kind is PairKind.MAIN and pair.first_id == baseline_id
+    return draw(taste, rates[pair.prompt_id] if is_challenge else EVEN, rng)
 
 
 def _pick(session: Session, shown: BlindBallot, pair: Pair, wanted: Outcome) -> Choice:
@@ -119,6 +128,10 @@ def remove(session: Session, batch: EvalBatch | None = None) -> int:
             or_(Event.created_at.in_(cast_at), Event.created_at.in_(retracted_at))
         ).execution_options(synchronize_session=False)
     )  # fmt: skip
+    verdicts = select(Verdict.id).where(Verdict.ballot_id.in_(ballots))
+    session.execute(
+        delete(Recognition).where(Recognition.verdict_id.in_(verdicts)).execution_options(synchronize_session=False)
+    )
     session.execute(delete(Verdict).where(Verdict.ballot_id.in_(ballots)).execution_options(synchronize_session=False))
     session.execute(delete(Ballot).where(Ballot.id.in_(ballots)).execution_options(synchronize_session=False))
     session.execute(delete(Voter).where(Voter.id.in_(voters)).execution_options(synchronize_session=False))
@@ -126,7 +139,28 @@ def remove(session: Session, batch: EvalBatch | None = None) -> int:
 
 
 def _uncount(session: Session, ballots: Select[uuid.UUID]) -> None:
-    """Take the standing votes of these ballots out of the tallies."""
+    """Take the slots, drawn orders and standing votes of these ballots out of the tallies."""
+    shown = session.execute(
+        select(
+            Ballot.pair_id,
+            Ballot.voter_kind,
+            func.count(case((Ballot.state.in_((BallotState.OPEN, BallotState.VOTED)), 1))),
+            func.count(case((and_(Ballot.showing == 0, Ballot.order == Order.FIRST_IS_A), 1))),
+            func.count(case((and_(Ballot.showing == 0, Ballot.order == Order.SECOND_IS_A), 1))),
+        )
+        .where(Ballot.id.in_(ballots), Ballot.is_repeat.is_(False))
+        .group_by(Ballot.pair_id, Ballot.voter_kind)
+    ).all()
+    for pair_id, voter_kind, held, first_is_a, second_is_a in shown:
+        session.execute(
+            update(Tally)
+            .where(Tally.pair_id == pair_id, Tally.voter_kind == voter_kind)
+            .values(
+                held=Tally.held - held,
+                drawn_first_is_a=Tally.drawn_first_is_a - first_is_a,
+                drawn_second_is_a=Tally.drawn_second_is_a - second_is_a,
+            )
+        )
     counted = session.execute(
         select(Ballot.pair_id, Ballot.voter_kind, Verdict.outcome, Verdict.choice, func.count())
         .join(Verdict, Verdict.ballot_id == Ballot.id)

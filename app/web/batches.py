@@ -14,7 +14,7 @@ from app.queries.batches import batch_page, batches_page, launch_page
 from app.queries.plans import plan_view
 from app.services import eval_batches, simulation
 from app.services.eval_batches import LaunchPlan
-from app.web.deps import AdminDep, NowDep, ReadDep, WantedDep, WriteDep
+from app.web.deps import AdminDep, NowDep, ReadDep, RulesDep, WantedDep, WriteDep
 from app.web.render import render
 
 router = APIRouter()
@@ -65,6 +65,7 @@ def batches_plan(
 def launch(
     _: AdminDep,
     session: WriteDep,
+    rules: RulesDep,
     now: NowDep,
     suite: Annotated[str, Form(max_length=200)],
     baseline: Annotated[str, Form(max_length=200)],
@@ -92,6 +93,7 @@ def launch(
             seed=seed,
             allow_repeats=allow_repeats,
         ),
+        secret=rules.secret,
         now=now,
     )
     return RedirectResponse(f"/batches/{batch.id}", status_code=303)

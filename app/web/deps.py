@@ -15,7 +15,7 @@ from app.domain.terms import Role
 from app.models import Account, Voter
 from app.queries.paging import Wanted
 from app.services import accounts
-from app.services.voting import Rules
+from app.services.assignment import Rules
 
 COOKIE = "arena_session"
 _WRITERS = 20

@@ -11,7 +11,7 @@ from app.domain.errors import BadInputError, NotFoundError
 from app.domain.terms import Choice
 from app.models import EvalBatch, Voter
 from app.queries.ballots import VotePage, vote_page
-from app.services import voting
+from app.services import assignment, voting
 from app.web.deps import NowDep, RngDep, RulesDep, VoterDep, WriteDep
 from app.web.render import render
 
@@ -21,10 +21,10 @@ SKIP = "skip"
 
 
 def _page(
-    session: Session, batch_id: uuid.UUID, voter: Voter, rules: voting.Rules, now: NowDep, rng: RngDep
+    session: Session, batch_id: uuid.UUID, voter: Voter, rules: assignment.Rules, now: NowDep, rng: RngDep
 ) -> VotePage:
     """Issue (or show again) the voter's ballot and describe the page around it."""
-    ballot = voting.issue(session, batch_id, voter, rules=rules, now=now, rng=rng)
+    ballot = assignment.issue(session, batch_id, voter, rules=rules, now=now, rng=rng)
     batch = session.get(EvalBatch, batch_id)
     if batch is None:
         raise NotFoundError("There is nothing to vote on at this address. Ask for a new link.")

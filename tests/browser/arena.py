@@ -18,7 +18,7 @@ from app.db import Database
 from app.domain.recipes import find_recipe
 from app.domain.terms import CheckpointKind, Choice, FinishReason, JobState, Order, Outcome, Queue, Split, VoterKind
 from app.models import BaseModel, Checkpoint, Dataset, EvalBatch, Job, Run, Suite, Verdict, Voter, Worker
-from app.services import accounts, base_models, datasets, eval_batches, responses, runs, suites, voting
+from app.services import accounts, assignment, base_models, datasets, eval_batches, responses, runs, suites, voting
 from app.services.checkpoints import SavedAdapter, register_adapter
 from app.services.responses import Generated, Planned
 from app.services.runs import Metric
@@ -220,7 +220,7 @@ class Arena:
                 engine="cpu",
                 now=self.now,
             )
-            responses.form_pairs(session, stored, plan, now=self.now)
+            responses.form_pairs(session, stored, plan, secret=self.settings.secret_key(), now=self.now)
             self.working(session, stored.job_id, done=len(chosen), total=len(plan), eta_seconds=95.0)
         if finish:
             self.end(batch.job_id)
@@ -238,11 +238,13 @@ class Arena:
 
     def vote(self, batch: EvalBatch, outcomes: Iterable[Outcome], *, voter: str = "ines", reason: str = "") -> None:
         """One vote for each outcome, on whatever ballot comes next."""
-        rules = voting.Rules(secret=self.settings.secret_key(), lease=timedelta(hours=1), grace=timedelta(minutes=2))
+        rules = assignment.Rules(
+            secret=self.settings.secret_key(), lease=timedelta(hours=1), grace=timedelta(minutes=2)
+        )
         with self.writing() as session:
             who = self.rater(session, voter)
             for outcome in outcomes:
-                ballot = voting.issue(session, batch.id, who, rules=rules, now=self.now, rng=self.rng)
+                ballot = assignment.issue(session, batch.id, who, rules=rules, now=self.now, rng=self.rng)
                 if ballot is None:
                     raise AssertionError("no ballot is left for this vote")
                 choice = CHOICES.get((ballot.order, outcome), Choice.TIE)

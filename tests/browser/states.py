@@ -364,7 +364,14 @@ def worker_down(arena: Arena) -> list[Page]:
 def newcomer(arena: Arena) -> list[Page]:
     """What ships with the arena, on its first day: the sample study, and simulated votes on one of its batches."""
     with arena.writing() as session:
-        import_shipped(session, data=DATA, artifacts=arena.settings.artifacts, base_model="", now=arena.now)
+        import_shipped(
+            session,
+            data=DATA,
+            artifacts=arena.settings.artifacts,
+            base_model="",
+            secret=arena.settings.secret_key(),
+            now=arena.now,
+        )
         samples = {batch.name: batch for batch in session.scalars(select(EvalBatch))}
         suites = dict(session.execute(select(Suite.name, Suite.id)).all())
         epoch = session.scalars(select(Checkpoint.id).where(Checkpoint.name == "sample/epoch-1")).one()

@@ -16,7 +16,7 @@ from app.models import Checkpoint, EvalBatch, Pair, Response
 from app.queries.sample_study import sample_numbers
 from app.services.sample_study import MANIFEST, RESPONSES
 from app.services.shipped import import_shipped
-from tests.factories import NOW
+from tests.factories import NOW, RULES
 from tests.fixtures import database, session
 
 __all__ = ["database", "session"]
@@ -72,7 +72,7 @@ def test_the_cards_tell_the_numbers(manifest: dict[str, Any], responses: list[di
 def test_it_loads_whole_at_the_first_start(
     session: Session, tmp_path: Path, responses: list[dict[str, Any]], manifest: dict[str, Any]
 ) -> None:
-    import_shipped(session, data=DATA, artifacts=tmp_path, base_model="", now=NOW)
+    import_shipped(session, data=DATA, artifacts=tmp_path, base_model="", secret=RULES.secret, now=NOW)
     names = session.scalars(select(EvalBatch.name).order_by(EvalBatch.name)).all()
     assert names == sorted(batch["name"] for batch in manifest["batches"])
     assert session.scalar(select(func.count(Response.id))) == len(responses) == manifest["responses"] == 255

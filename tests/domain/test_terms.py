@@ -35,10 +35,12 @@ TOLD_ELSEWHERE = {
     terms.JobKind,
     terms.JobState,
     terms.Queue,
+    terms.ReasonTag,
     terms.Reveal,
     terms.Role,
     terms.Settled,
     terms.Split,
+    terms.TokenScope,
 }
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.domain.terms import BallotState, BatchState, Choice, Role, VoterKind
 from app.models import Account, Ballot, EvalBatch, Event, Pair, Prompt, Suite, Table, Voter
 from app.models.types import TextEnum, UtcDateTime
-from app.services import voting
+from app.services import assignment, voting
 from tests.factories import NOW, RULES, make_base, make_rater, make_study
 from tests.fixtures import on_sqlite
 
@@ -88,7 +88,7 @@ def test_ids_are_random_and_not_of_a_time(session: Session, tmp_path: Path) -> N
 def ballot(session: Session, tmp_path: Path) -> Ballot:
     batch = make_study(session, tmp_path).batch
     rng = random.Random(1)  # noqa: S311
-    return voting.issue(session, batch.id, make_rater(session), rules=RULES, now=NOW, rng=rng)
+    return assignment.issue(session, batch.id, make_rater(session), rules=RULES, now=NOW, rng=rng)
 
 
 def copy_of(ballot: Ballot, **changed: object) -> Ballot:

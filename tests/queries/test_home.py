@@ -10,7 +10,7 @@ from app.models import Job, Prompt, Worker
 from app.queries.ballots import VoteState, vote_page
 from app.queries.batches import batch_rows
 from app.queries.home import HomePage, home_page
-from app.services import eval_batches, voting
+from app.services import assignment, eval_batches, voting
 from app.services.base_models import add_base_model
 from app.services.eval_batches import LaunchPlan
 from app.services.responses import Planned
@@ -57,7 +57,9 @@ def test_the_steps_from_a_fresh_clone_to_an_answer(session: Session, tmp_path: P
     adapter = make_adapter(session, tmp_path)
     assert steps(session) == ["done", "done", "ready", "later"]
     make_suite(session, tmp_path)
-    batch = eval_batches.launch(session, LaunchPlan(suite="suite", challengers=(adapter.name,)), now=NOW)
+    batch = eval_batches.launch(
+        session, LaunchPlan(suite="suite", challengers=(adapter.name,)), secret=RULES.secret, now=NOW
+    )
     assert steps(session) == ["done", "done", "done", "later"]
     write_responses(session, batch)
     assert steps(session) == ["done", "done", "done", "ready"]
@@ -69,7 +71,7 @@ def test_the_steps_from_a_fresh_clone_to_an_answer(session: Session, tmp_path: P
 def test_the_sample_study_comes_first_and_is_no_work_of_ones_own(session: Session, tmp_path: Path) -> None:
     study = make_study(session, tmp_path, prompts=3)
     write_sample(session, [study.batch], tmp_path / "files")
-    [sample] = load_sample_study(session, tmp_path / "files", now=NOW)
+    [sample] = load_sample_study(session, tmp_path / "files", secret=RULES.secret, now=NOW)
     first = home(session).steps[0]
     assert (first.title, first.href, first.ready, first.done) == (
         "Vote on the sample study", f"/vote/{sample.id}", True, False,
@@ -101,10 +103,10 @@ def test_the_counts_of_the_page_are_those_of_the_rows(session: Session, tmp_path
         [("none", 0), ("one", 0), ("all", 0), ("some", 1), ("enough", 4), ("shut", 1)]
     ):
         plan = LaunchPlan(suite="suite", challengers=(study.adapters[0].name,), name=name, seed=number + 2)
-        batch = eval_batches.launch(session, plan, now=NOW + timedelta(minutes=number))
+        batch = eval_batches.launch(session, plan, secret=RULES.secret, now=NOW + timedelta(minutes=number))
         write_responses(session, batch, text)
         for _ in range(votes):
-            ballot = voting.issue(session, batch.id, rater, rules=RULES, now=NOW, rng=dice())
+            ballot = assignment.issue(session, batch.id, rater, rules=RULES, now=NOW, rng=dice())
             voting.cast(session, ballot.id, rater, Choice.A, rules=RULES, now=NOW)
     eval_batches.close(session, batch, now=NOW)
     session.flush()
@@ -138,11 +140,13 @@ def test_the_voting_page_says_why_there_is_nothing_to_vote_on(session: Session, 
     make_base(session, tmp_path)
     adapter = make_adapter(session, tmp_path)
     make_suite(session, tmp_path)
-    batch = eval_batches.launch(session, LaunchPlan(suite="suite", challengers=(adapter.name,)), now=NOW)
+    batch = eval_batches.launch(
+        session, LaunchPlan(suite="suite", challengers=(adapter.name,)), secret=RULES.secret, now=NOW
+    )
     voter = make_rater(session)
 
     def page() -> tuple[VoteState, int, int, uuid.UUID | None]:
-        ballot = voting.issue(session, batch.id, voter, rules=RULES, now=NOW, rng=dice())
+        ballot = assignment.issue(session, batch.id, voter, rules=RULES, now=NOW, rng=dice())
         last = voting.undoable(session, batch.id, voter, rules=RULES, now=NOW)
         shown = vote_page(session, batch=batch, voter_id=voter.id, open_ballot=ballot, undoable=last)
         assert (shown.ballot is not None) == (shown.state is VoteState.VOTING)

@@ -16,7 +16,7 @@ from app.queries.pair import PairView, pair_page
 from app.queries.pair_filters import PairFilter, PairOutcome, PairSort
 from app.queries.pairs import PAGE, PairList, pairs_page
 from app.queries.reveal import Reading
-from app.services import eval_batches, voting
+from app.services import assignment, eval_batches, voting
 from app.services.responses import Planned
 from tests.factories import (
     NOW,
@@ -40,7 +40,7 @@ def vote(session: Session, batch: EvalBatch, wanted: dict[int, list[Vote]]) -> N
     rng = random.Random(2)  # noqa: S311
     raters = [make_rater(session, f"rater {number}") for number in range(max(map(len, wanted.values()), default=0))]
     for number, rater in enumerate(raters):
-        while (ballot := voting.issue(session, batch.id, rater, rules=RULES, now=NOW, rng=rng)) is not None:
+        while (ballot := assignment.issue(session, batch.id, rater, rules=RULES, now=NOW, rng=rng)) is not None:
             prompt = session.get_one(Prompt, session.get_one(Pair, ballot.pair_id).prompt_id)
             given = wanted.get(prompt.position, [])[number:]
             if not given:
@@ -153,7 +153,7 @@ def test_open_batches_that_show_the_same_texts_are_named(session: Session, tmp_p
     assert found(session, close(session, study.batch)).read_elsewhere == ()
     for name, seed in (("the same texts", 1), ("other texts", 2)):
         plan = eval_batches.LaunchPlan(suite="suite", challengers=("brie-v1/epoch-2",), name=name, seed=seed)
-        again = eval_batches.launch(session, plan, now=NOW)
+        again = eval_batches.launch(session, plan, secret=RULES.secret, now=NOW)
         write_responses(session, again)
     assert [one.name for one in found(session, study.batch).read_elsewhere] == ["the same texts"]
 
@@ -333,7 +333,7 @@ def test_a_batch_without_pairs_and_a_filter_without_any(session: Session, tmp_pa
     nothing = found(session, mixed, text="not in any text")
     assert (nothing.rows, nothing.window) == ((), Window("not in any text", 1, 0, 10, PAGE))
     plan = eval_batches.LaunchPlan(suite="suite", challengers=("brie-v1/epoch-2",), seed=9)
-    empty = found(session, close(session, eval_batches.launch(session, plan, now=NOW)))
+    empty = found(session, close(session, eval_batches.launch(session, plan, secret=RULES.secret, now=NOW)))
     assert (empty.rows, empty.window) == ((), Window("", 1, 0, 0, PAGE))
 
 
@@ -403,7 +403,7 @@ def test_every_verdict_is_listed_and_those_outside_of_n_are_marked(session: Sess
     rng = random.Random(1)  # noqa: S311
 
     def show(voter: Voter, now: Any = NOW) -> Ballot:
-        ballot = voting.issue(session, batch.id, voter, rules=RULES, now=now, rng=rng)
+        ballot = assignment.issue(session, batch.id, voter, rules=RULES, now=now, rng=rng)
         assert ballot is not None
         return ballot
 

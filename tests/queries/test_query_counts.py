@@ -23,7 +23,7 @@ from app.queries.runs import runs_page
 from app.queries.suites import suite_page, suites_page
 from app.services import runs
 from app.services.eval_batches import LaunchPlan, close, launch
-from tests.factories import NOW, make_adapter, make_base, make_study, make_suite, prompt_row, write_responses
+from tests.factories import NOW, RULES, make_adapter, make_base, make_study, make_suite, prompt_row, write_responses
 from tests.fixtures import on_sqlite
 
 pytestmark = on_sqlite
@@ -82,7 +82,7 @@ def grow(session: Session, folder: Path) -> None:
         run = session.get_one(runs.Run, adapter.run_id)
         runs.record(session, run, [runs.Metric(runs.Split.VALIDATION, step, 0.0, 1.0) for step in (1, 2)], now=NOW)
         plan = LaunchPlan(suite=f"suite-{number:02}", challengers=(adapter.name,), name=f"z-batch-{number:02}")
-        batch = launch(session, plan, now=NOW)
+        batch = launch(session, plan, secret=RULES.secret, now=NOW)
         write_responses(session, batch)
     close(session, batch, now=NOW)
 

@@ -17,7 +17,7 @@ from app.models import Ballot, EvalBatch, Pair, Prompt, Verdict
 from app.queries.ballots import BlindBallot
 from app.queries.report import report
 from app.queries.results import results_page
-from app.services import voting
+from app.services import assignment, voting
 from app.services.responses import Planned
 from tests.factories import NOW, RULES, make_rater, make_study, plain_text, question, vote_blind
 
@@ -37,7 +37,7 @@ def for_the_challenger(ballot: BlindBallot) -> Choice:
 def vote_by_prompt(session: Session, batch: EvalBatch, wanted: dict[int, Outcome | Choice]) -> None:
     """One rater gives each prompt this outcome (or this choice), whatever the order."""
     voter = make_rater(session, "by prompt")
-    while (ballot := voting.issue(session, batch.id, voter, rules=RULES, now=NOW, rng=dice())) is not None:
+    while (ballot := assignment.issue(session, batch.id, voter, rules=RULES, now=NOW, rng=dice())) is not None:
         prompt = session.get_one(Prompt, session.get_one(Pair, ballot.pair_id).prompt_id)
         given = wanted[prompt.position]
         choice = choice_for(given, ballot.order) if isinstance(given, Outcome) else given
@@ -136,9 +136,9 @@ def test_settled_pairs_stand_beside_and_outside_of_n(session: Session, tmp_path:
 def test_votes_taken_back_and_late_ones_are_not_in_n(session: Session, tmp_path: Path) -> None:
     batch = make_study(session, tmp_path, prompts=1).batch
     slow, other = make_rater(session, "slow"), make_rater(session, "other")
-    late = voting.issue(session, batch.id, slow, rules=RULES, now=NOW, rng=dice())
+    late = assignment.issue(session, batch.id, slow, rules=RULES, now=NOW, rng=dice())
     later = NOW + 2 * RULES.lease
-    taken = voting.issue(session, batch.id, other, rules=RULES, now=later, rng=dice())
+    taken = assignment.issue(session, batch.id, other, rules=RULES, now=later, rng=dice())
     voting.cast(session, late.id, slow, Choice.A, rules=RULES, now=later)
     voting.cast(session, taken.id, other, Choice.A, rules=RULES, now=later)
     assert results_page(session, batch.id).matchups[0].whole.n == 1

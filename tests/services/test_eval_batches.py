@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.domain.errors import ArenaError, BadInputError, ConflictError, NotFoundError
 from app.domain.terms import BallotState, BatchState, Choice, Design, JobKind, JobState
 from app.models import BatchCheckpoint, Checkpoint, EvalBatch, Event, Job
-from app.services import voting
+from app.services import assignment, voting
 from app.services.checkpoints import register_adapter
 from app.services.eval_batches import LaunchPlan, Sampling, close, launch
 from tests.factories import (
@@ -57,7 +57,7 @@ def members(session: Session, batch: EvalBatch) -> list[str]:
 
 
 def test_a_launch_freezes_the_plan_and_queues_its_generation(shelf: Session) -> None:
-    batch = launch(shelf, plan(challengers=(V1, V2), replicates=2, votes_per_pair=3), now=NOW)
+    batch = launch(shelf, plan(challengers=(V1, V2), replicates=2, votes_per_pair=3), secret=RULES.secret, now=NOW)
     assert members(shelf, batch) == ["tiny", V1, V2]
     assert (batch.name, batch.state, batch.planned_pairs, batch.planned_responses) == ("suite-1", "open", 16, 24)
     assert batch.sampling == {
@@ -70,27 +70,27 @@ def test_a_launch_freezes_the_plan_and_queues_its_generation(shelf: Session) -> 
 
 @on_sqlite
 def test_a_round_robin_adds_the_challengers_among_themselves(shelf: Session) -> None:
-    batch = launch(shelf, plan(challengers=(V1, V2), design=Design.ROUND_ROBIN), now=NOW)
+    batch = launch(shelf, plan(challengers=(V1, V2), design=Design.ROUND_ROBIN), secret=RULES.secret, now=NOW)
     assert (batch.planned_pairs, batch.planned_responses) == (12, 12)
 
 
 @on_sqlite
 def test_any_checkpoint_can_be_the_baseline(shelf: Session) -> None:
-    batch = launch(shelf, plan(baseline=V2), now=NOW)
+    batch = launch(shelf, plan(baseline=V2), secret=RULES.secret, now=NOW)
     assert members(shelf, batch) == [V2, V1]
 
 
 @on_sqlite
 def test_a_checkpoint_can_be_named_by_its_fingerprint(shelf: Session) -> None:
-    batch = launch(shelf, plan(challengers=(sha256("brie-v1")[:12],)), now=NOW)
+    batch = launch(shelf, plan(challengers=(sha256("brie-v1")[:12],)), secret=RULES.secret, now=NOW)
     assert members(shelf, batch)[1] == V1
     with pytest.raises(NotFoundError):
-        launch(shelf, plan(challengers=("%" * 12,)), now=NOW)
+        launch(shelf, plan(challengers=("%" * 12,)), secret=RULES.secret, now=NOW)
 
 
 @on_sqlite
 def test_free_names_are_numbered_and_given_ones_are_kept(shelf: Session) -> None:
-    names = [launch(shelf, plan(name=name), now=NOW).name for name in ("", "", "mine", "")]
+    names = [launch(shelf, plan(name=name), secret=RULES.secret, now=NOW).name for name in ("", "", "mine", "")]
     assert names == ["suite-1", "suite-2", "mine", "suite-3"]
 
 
@@ -122,9 +122,9 @@ REFUSED: dict[str, tuple[dict[str, Any], type[ArenaError], str]] = {
 def test_a_plan_that_makes_no_sense_launches_nothing(
     shelf: Session, changed: dict[str, Any], error: type[ArenaError], reason: str
 ) -> None:
-    launch(shelf, plan(name="taken"), now=NOW)
+    launch(shelf, plan(name="taken"), secret=RULES.secret, now=NOW)
     with pytest.raises(error) as caught:
-        launch(shelf, plan(**changed), now=NOW)
+        launch(shelf, plan(**changed), secret=RULES.secret, now=NOW)
     assert reason in caught.value.message
     assert shelf.scalar(select(func.count(EvalBatch.id))) == 1
     assert shelf.scalar(select(func.count(Job.id)).where(Job.kind == JobKind.GENERATE)) == 1
@@ -154,7 +154,7 @@ def test_checkpoints_of_two_base_models_do_not_meet(shelf: Session, tmp_path: Pa
     make_base(shelf, tmp_path, name="other")
     make_adapter(shelf, tmp_path, name="stranger", base="other")
     with pytest.raises(BadInputError, match="another base model than tiny"):
-        launch(shelf, plan(challengers=(V1, "stranger/epoch-2")), now=NOW)
+        launch(shelf, plan(challengers=(V1, "stranger/epoch-2")), secret=RULES.secret, now=NOW)
 
 
 @on_sqlite
@@ -168,7 +168,7 @@ def test_a_checkpoint_that_failed_its_effect_gate_is_refused(
     run = make_run(shelf, tmp_path, name="still")
     register_adapter(shelf, run, saved_adapter(sha256("still"), effect=effect), now=NOW)
     with pytest.raises(ConflictError, match=f"failed the effect gate .*{reason}"):
-        launch(shelf, plan(challengers=("still/epoch-2",)), now=NOW)
+        launch(shelf, plan(challengers=("still/epoch-2",)), secret=RULES.secret, now=NOW)
 
 
 @on_sqlite
@@ -176,7 +176,7 @@ def test_the_same_adapter_under_two_names_does_not_meet_itself(shelf: Session, t
     run = make_run(shelf, tmp_path, name="again")
     register_adapter(shelf, run, saved_adapter(sha256("brie-v1")), now=NOW)
     with pytest.raises(BadInputError, match="named twice"):
-        launch(shelf, plan(challengers=(V1, "again/epoch-2")), now=NOW)
+        launch(shelf, plan(challengers=(V1, "again/epoch-2")), secret=RULES.secret, now=NOW)
 
 
 @on_sqlite
@@ -191,9 +191,9 @@ def test_closing_lapses_open_ballots_keeps_votes_and_cancels_the_generation(sess
     session.get_one(Job, batch.job_id).state = JobState.QUEUED
     rater, other = make_rater(session), make_rater(session, "other")
     rng = random.Random(1)  # noqa: S311
-    voted = voting.issue(session, batch.id, rater, rules=RULES, now=NOW, rng=rng)
+    voted = assignment.issue(session, batch.id, rater, rules=RULES, now=NOW, rng=rng)
     voting.cast(session, voted.id, rater, Choice.A, rules=RULES, now=NOW)
-    held = voting.issue(session, batch.id, other, rules=RULES, now=NOW, rng=rng)
+    held = assignment.issue(session, batch.id, other, rules=RULES, now=NOW, rng=rng)
     session.flush()
     close(session, batch, now=NOW)
     for row in (voted, held, batch):
@@ -201,13 +201,13 @@ def test_closing_lapses_open_ballots_keeps_votes_and_cancels_the_generation(sess
     assert (batch.state, batch.closed_at) == (BatchState.CLOSED, NOW)
     assert (voted.state, held.state, held.closed_at) == (BallotState.VOTED, BallotState.EXPIRED, NOW)
     assert session.get_one(Job, batch.job_id).state is JobState.CANCELLED
-    assert voting.issue(session, batch.id, other, rules=RULES, now=NOW, rng=rng) is None
+    assert assignment.issue(session, batch.id, other, rules=RULES, now=NOW, rng=rng) is None
     with pytest.raises(ConflictError, match="Voting has closed"):
         voting.cast(session, held.id, other, Choice.A, rules=RULES, now=NOW)
 
 
 def test_closing_twice_is_refused_and_changes_nothing(shelf: Session) -> None:
-    batch = launch(shelf, plan(), now=NOW)
+    batch = launch(shelf, plan(), secret=RULES.secret, now=NOW)
     finish_job(shelf, shelf.get_one(Job, batch.job_id))
     close(shelf, batch, now=NOW)
     shelf.flush()

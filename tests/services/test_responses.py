@@ -14,6 +14,7 @@ from app.services.responses import Generated, Planned
 from tests.factories import (
     ENGINE,
     NOW,
+    RULES,
     make_adapter,
     make_base,
     make_study,
@@ -30,7 +31,9 @@ def launched(session: Session, folder: Path, **plan: object) -> EvalBatch:
     make_suite(session, folder)
     make_base(session, folder)
     make_adapter(session, folder)
-    return launch(session, LaunchPlan(suite="suite", challengers=("brie-v1/epoch-2",), **plan), now=NOW)
+    return launch(
+        session, LaunchPlan(suite="suite", challengers=("brie-v1/epoch-2",), **plan), secret=RULES.secret, now=NOW
+    )
 
 
 def count(session: Session, table: type) -> int:
@@ -58,17 +61,19 @@ def test_the_plan_names_every_response_once_and_always_the_same(session: Session
 )
 def test_whatever_decides_a_text_is_in_its_key(session: Session, tmp_path: Path, changed: dict[str, object]) -> None:
     batch = launched(session, tmp_path)
-    other = launch(session, LaunchPlan(suite="suite", challengers=("brie-v1/epoch-2",), **changed), now=NOW)
+    other = launch(
+        session, LaunchPlan(suite="suite", challengers=("brie-v1/epoch-2",), **changed), secret=RULES.secret, now=NOW
+    )
     assert keys(responses.plan_of(session, batch)).isdisjoint(keys(responses.plan_of(session, other)))
 
 
 def test_a_later_batch_reuses_what_is_there(session: Session, tmp_path: Path) -> None:
     batch = launched(session, tmp_path)
     write_responses(session, batch)
-    again = launch(session, LaunchPlan(suite="suite", challengers=("brie-v1/epoch-2",)), now=NOW)
+    again = launch(session, LaunchPlan(suite="suite", challengers=("brie-v1/epoch-2",)), secret=RULES.secret, now=NOW)
     plan = responses.plan_of(session, again)
     assert responses.stored(session, plan).keys() == {planned.seed for planned in plan}
-    assert responses.form_pairs(session, again, plan, now=NOW) == 4
+    assert responses.form_pairs(session, again, plan, secret=RULES.secret, now=NOW) == 4
     assert (count(session, Response), count(session, Pair)) == (8, 8)
 
 
@@ -94,7 +99,7 @@ def test_pairs_form_as_soon_as_both_texts_are_there_and_only_once(session: Sessi
     for done, pairs in ((1, 0), (3, 1), (8, 3), (8, 0)):
         written = [Generated(p, plain_text(i % 2, p), 1, FinishReason.STOP) for i, p in enumerate(plan[:done])]
         responses.store(session, batch, written, engine=ENGINE, now=NOW)
-        assert responses.form_pairs(session, batch, plan, now=NOW) == pairs
+        assert responses.form_pairs(session, batch, plan, secret=RULES.secret, now=NOW) == pairs
     assert (count(session, Pair), count(session, Tally)) == (4, 4)
     announced = [event for event in session.scalars(select(Event)) if event.topic == "pairs"]
     assert len(announced) == 3, "one for the launch and one each time that pairs are new"

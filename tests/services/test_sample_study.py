@@ -15,7 +15,7 @@ from app.queries.sample_study import sample_files
 from app.services import eval_batches, responses
 from app.services.eval_batches import LaunchPlan
 from app.services.sample_study import MANIFEST, RESPONSES, load_sample_study
-from tests.factories import NOW, Study, make_rater, make_study, vote_blind, write_sample
+from tests.factories import NOW, RULES, Study, make_rater, make_study, vote_blind, write_sample
 from tests.fixtures import on_sqlite
 
 
@@ -46,12 +46,12 @@ def test_what_is_written_is_what_is_loaded(session: Session, tmp_path: Path) -> 
     before = texts(session, study.batch)
     manifest = write(session, study, tmp_path / "files")
     assert (len(before), manifest["responses"], manifest["commands"]) == (24, 24, ["./arena train brie-v2"])
-    [loaded] = load_sample_study(session, tmp_path / "files", now=NOW)
+    [loaded] = load_sample_study(session, tmp_path / "files", secret=RULES.secret, now=NOW)
     assert texts(session, loaded) == before
     assert (loaded.name, loaded.planned_pairs, loaded.job_id) == ("sample-suite", 16, None)
     # The same plan of the same fingerprints: the responses themselves are shared.
     assert session.scalar(select(func.count(Response.id))) == 24
-    assert load_sample_study(session, tmp_path / "files", now=NOW) == []
+    assert load_sample_study(session, tmp_path / "files", secret=RULES.secret, now=NOW) == []
 
 
 def test_it_can_be_voted_on_where_no_weights_are(session: Session, tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_it_can_be_voted_on_where_no_weights_are(session: Session, tmp_path: Pat
     write(session, study, tmp_path / "files")
     forget(session)
     jobs = session.scalar(select(func.count(Job.id)))
-    [loaded] = load_sample_study(session, tmp_path / "files", now=NOW)
+    [loaded] = load_sample_study(session, tmp_path / "files", secret=RULES.secret, now=NOW)
     dice = random.Random(1)  # noqa: S311
     assert vote_blind(session, loaded, make_rater(session), lambda _: Choice.A, rng=dice) == 8
     members = session.scalars(select(Checkpoint).where(Checkpoint.kind == CheckpointKind.EXTERNAL)).all()
@@ -77,21 +77,21 @@ def test_a_suite_in_another_version_is_left_out(session: Session, tmp_path: Path
     manifest = write(session, study, tmp_path / "files")
     manifest["batches"][0]["suite_sha256"] = "0" * 64
     (tmp_path / "files" / MANIFEST).write_text(json.dumps(manifest))
-    assert load_sample_study(session, tmp_path / "files", now=NOW) == []
+    assert load_sample_study(session, tmp_path / "files", secret=RULES.secret, now=NOW) == []
 
 
 @on_sqlite
 def test_nothing_new_can_be_asked_of_responses_only(session: Session, tmp_path: Path) -> None:
     study = make_study(session, tmp_path)
     write(session, study, tmp_path / "files")
-    load_sample_study(session, tmp_path / "files", now=NOW)
+    load_sample_study(session, tmp_path / "files", secret=RULES.secret, now=NOW)
     adapter = study.adapters[0].name
     for plan in (
         LaunchPlan(suite="suite", challengers=("sample/epoch-2",)),
         LaunchPlan(suite="suite", challengers=(adapter,), baseline="sample/base"),
     ):
         with pytest.raises(BadInputError, match="only responses are here"):
-            eval_batches.launch(session, plan, now=NOW)
+            eval_batches.launch(session, plan, secret=RULES.secret, now=NOW)
 
 
 @on_sqlite
@@ -101,17 +101,17 @@ def test_files_of_another_kind_or_with_gaps_are_named(session: Session, tmp_path
     rows = (tmp_path / "files" / RESPONSES).read_text().splitlines(keepends=True)
     (tmp_path / "files" / RESPONSES).write_text("".join(rows[1:]))
     with pytest.raises(BadInputError, match="lacks a response to key-0"):
-        load_sample_study(session, tmp_path / "files", now=NOW)
+        load_sample_study(session, tmp_path / "files", secret=RULES.secret, now=NOW)
     (tmp_path / "files" / MANIFEST).write_text(json.dumps(manifest | {"format": "something/9"}))
     with pytest.raises(BadInputError, match="something/9"):
-        load_sample_study(session, tmp_path / "files", now=NOW)
+        load_sample_study(session, tmp_path / "files", secret=RULES.secret, now=NOW)
 
 
 @on_sqlite
 def test_only_whole_batches_of_one_plan_make_a_study(session: Session, tmp_path: Path) -> None:
     study = make_study(session, tmp_path)
     plan = LaunchPlan(suite="suite", challengers=(study.adapters[0].name,), seed=2, name="other")
-    other = eval_batches.launch(session, plan, now=NOW)
+    other = eval_batches.launch(session, plan, secret=RULES.secret, now=NOW)
     with pytest.raises(BadInputError, match="same checkpoints"):
         sample_files(session, [study.batch, other], commands=[], now=NOW)
     assert responses.stored(session, responses.plan_of(session, other)) == {}

@@ -147,7 +147,7 @@ def test_one_batch_is_cleared_and_the_other_left(session: Session, tmp_path: Pat
     study = make_study(session, tmp_path)
     one = study.batch
     plan = eval_batches.LaunchPlan(suite=study.suite.name, challengers=(study.adapters[0].name,), name="other")
-    other = eval_batches.launch(session, plan, now=NOW)
+    other = eval_batches.launch(session, plan, secret=RULES.secret, now=NOW)
     write_responses(session, other)
     simulate(session, one)
     simulate(session, other)

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from app.domain.errors import ConflictError, NotFoundError
 from app.domain.terms import BallotState, Choice, Settled
 from app.models import Ballot, Event, Pair, Response, Verdict, Voter
-from app.services import eval_batches, voting
+from app.queries import seals
+from app.services import assignment, eval_batches, voting
 from tests.factories import NOW, RULES, Study, make_rater, make_study
 from tests.fixtures import on_sqlite
 
@@ -27,7 +28,7 @@ class Booth:
         self.now = NOW
 
     def ask(self) -> Ballot | None:
-        return voting.issue(self.session, self.batch.id, self.voter, rules=RULES, now=self.now, rng=self.rng)
+        return assignment.issue(self.session, self.batch.id, self.voter, rules=RULES, now=self.now, rng=self.rng)
 
     def vote(self, ballot: Ballot, choice: Choice = Choice.A, reason: str = "") -> Verdict:
         self.now += timedelta(seconds=1)
@@ -71,7 +72,7 @@ def test_settled_pairs_are_never_shown(session: Session, tmp_path: Path) -> None
 
 def test_an_unknown_batch_and_a_closed_one(booth: Booth) -> None:
     with pytest.raises(NotFoundError):
-        voting.issue(booth.session, uuid.uuid4(), booth.voter, rules=RULES, now=NOW, rng=booth.rng)
+        assignment.issue(booth.session, uuid.uuid4(), booth.voter, rules=RULES, now=NOW, rng=booth.rng)
     eval_batches.close(booth.session, booth.batch, now=NOW)
     assert booth.ask() is None
 
@@ -169,8 +170,8 @@ def test_who_read_a_pair_that_lapsed_meets_no_other_pair_with_the_same_baseline_
 def test_a_change_behind_the_back_breaks_the_seal(booth: Booth, change: str) -> None:
     ballot = booth.ask()
     session = booth.session
-    assert voting.ballot_seal(session, ballot, RULES.secret) == ballot.seal
-    assert voting.ballot_seal(session, ballot, b"another key") != ballot.seal
+    assert seals.ballot_seal(session, ballot, RULES.secret) == ballot.seal
+    assert seals.ballot_seal(session, ballot, b"another key") != ballot.seal
     if change == "text":
         pair = session.get_one(Pair, ballot.pair_id)
         session.get_one(Response, pair.first_response_id).text += "!"
@@ -181,4 +182,4 @@ def test_a_change_behind_the_back_breaks_the_seal(booth: Booth, change: str) -> 
     else:
         ballot.voter_id = make_rater(session, "another").id
     session.flush()
-    assert voting.ballot_seal(session, ballot, RULES.secret) != ballot.seal
+    assert seals.ballot_seal(session, ballot, RULES.secret) != ballot.seal

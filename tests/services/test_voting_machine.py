@@ -25,7 +25,8 @@ from app.domain.blinding import outcome
 from app.domain.errors import ConflictError, NotFoundError
 from app.domain.terms import BallotState, Choice, Order, Outcome
 from app.models import Ballot, EvalBatch, Pair, Tally, Verdict, Voter
-from app.services import voting
+from app.queries import seals
+from app.services import assignment, voting
 from tests.factories import NOW, RULES, make_rater, make_study
 
 RATERS = 3
@@ -67,7 +68,9 @@ class Voting(RuleBasedStateMachine):
     @rule(rater=raters)
     def ask(self, rater: int) -> None:
         held = self.held(rater)
-        ballot = voting.issue(self.session, self.batch.id, self.voters[rater], rules=RULES, now=self.now, rng=self.rng)
+        ballot = assignment.issue(
+            self.session, self.batch.id, self.voters[rater], rules=RULES, now=self.now, rng=self.rng
+        )
         if held is not None:
             assert ballot is held, "an open ballot is shown again"
         elif ballot is None:
@@ -182,11 +185,11 @@ class Voting(RuleBasedStateMachine):
 
     def every_seal_verifies(self) -> None:
         for ballot in self.session.scalars(select(Ballot)):
-            assert ballot.seal == voting.ballot_seal(self.session, ballot, RULES.secret)
+            assert ballot.seal == seals.ballot_seal(self.session, ballot, RULES.secret)
             for verdict in self.session.scalars(select(Verdict).where(Verdict.ballot_id == ballot.id)):
-                assert verdict.seal == voting.verdict_seal(
-                    RULES.secret, ballot.seal, verdict.choice, verdict.outcome, verdict.cast_at
-                )
+                assert verdict.seal == seals.verdict_seal(ballot, verdict, RULES.secret)
+                if verdict.retracted_at is not None:
+                    assert verdict.retraction_seal == seals.retraction_seal(verdict, RULES.secret)
 
     def check_verdicts(self, ballots: dict, verdicts: dict) -> None:
         for ballot in ballots.values():
@@ -236,6 +239,10 @@ class Voting(RuleBasedStateMachine):
         for tally in self.session.scalars(select(Tally)):
             recount = [outcomes[tally.pair_id, one] for one in (Outcome.FIRST, Outcome.SECOND, Outcome.TIE)]
             assert [tally.first, tally.second, tally.tie, tally.both_bad] == [*recount, both_bad[tally.pair_id]]
+            mine = [ballot for ballot in ballots.values() if ballot.pair_id == tally.pair_id]
+            drawn = Counter(ballot.order for ballot in mine if ballot.showing == 0)
+            assert tally.held == sum(ballot.state in LIVE for ballot in mine)
+            assert [tally.drawn_first_is_a, tally.drawn_second_is_a] == [drawn[order] for order in Order]
 
     # ------------------------------------------------------------------------------------ looking around
 

@@ -15,7 +15,7 @@ from sqlalchemy import select, text
 from app.db import Database
 from app.domain.terms import BallotState, Choice, Outcome
 from app.models import Ballot, EvalBatch, Tally, Verdict, Voter
-from app.services import eval_batches, voting
+from app.services import assignment, eval_batches, voting
 from tests.factories import NOW, RULES, make_rater, make_study
 from tests.fixtures import on_postgres
 
@@ -36,7 +36,7 @@ def raters(database: Database, count: int) -> list[Voter]:
 def issue(database: Database, batch_id: uuid.UUID, voter: Voter, seed: int) -> Ballot | None:
     with database.session_scope() as session:
         rng = random.Random(seed)  # noqa: S311
-        return voting.issue(session, batch_id, voter, rules=RULES, now=NOW, rng=rng)
+        return assignment.issue(session, batch_id, voter, rules=RULES, now=NOW, rng=rng)
 
 
 def at_once(actions: list[Callable[[], object]]) -> list[object]:

@@ -12,7 +12,7 @@ from app.config import DATA
 from app.domain.terms import BatchState, JobKind, JobState
 from app.models import BaseModel, EvalBatch, Job, Run
 from app.services.shipped import import_shipped
-from tests.factories import NOW, Study, make_base, make_run
+from tests.factories import NOW, RULES, Study, make_base, make_run
 from tests.fixtures import on_sqlite
 
 PLAN = {"suite": "suite", "baseline": "base", "challengers": "brie-v1/epoch-2"}
@@ -116,7 +116,7 @@ def test_a_generation_can_be_stopped_and_tried_again(app: FastAPI, admin: TestCl
 
 def test_a_run_of_a_shipped_recipe_waits_for_its_base_model(app: FastAPI, admin: TestClient, tmp_path: Path) -> None:
     with app.state.database.session_scope() as session:
-        import_shipped(session, data=DATA, artifacts=tmp_path, base_model="smollm2-135m", now=NOW)
+        import_shipped(session, data=DATA, artifacts=tmp_path, base_model="smollm2-135m", secret=RULES.secret, now=NOW)
     answer = admin.post("/runs", data={"recipe": "brie-v1"})
     with app.state.database.session_scope(write=False) as session:
         run = session.scalars(select(Run)).one()

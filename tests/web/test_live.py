@@ -21,7 +21,7 @@ from app.services.eval_batches import LaunchPlan, launch
 from app.services.events import announce
 from app.web.deps import COOKIE
 from app.web.security import HEADERS
-from tests.factories import NOW, Study, client_for, make_study, plain_text, web_app, write_responses
+from tests.factories import NOW, RULES, Study, client_for, make_study, plain_text, web_app, write_responses
 from tests.fixtures import on_sqlite
 from tests.web.ballots import choose, look
 
@@ -129,7 +129,12 @@ def test_a_vote_is_heard_on_every_open_page(app: FastAPI, address: str, study: S
 def test_new_pairs_are_heard(app: FastAPI, address: str, study: Study) -> None:
     with listening(app, address) as stream:
         with app.state.database.session_scope() as session:
-            batch = launch(session, LaunchPlan(suite="suite", challengers=("brie-v1/epoch-2",), seed=9), now=NOW)
+            batch = launch(
+                session,
+                LaunchPlan(suite="suite", challengers=("brie-v1/epoch-2",), seed=9),
+                secret=RULES.secret,
+                now=NOW,
+            )
             write_responses(session, batch, plain_text)
         assert next_about(stream, "pairs-changed").data == str(batch.id)
 

@@ -12,7 +12,7 @@ from app.models import Dataset, Run
 from app.services import eval_batches, runs
 from app.services.base_models import add_base_model, mark_failed
 from app.services.shipped import import_shipped
-from tests.factories import NOW, Study, make_run, pairs_of
+from tests.factories import NOW, RULES, Study, make_run, pairs_of
 from tests.fixtures import on_sqlite
 from tests.web.addresses import addresses, filled
 
@@ -72,7 +72,7 @@ def test_every_page_renders_in_the_states_of_failure(
 @on_sqlite
 def test_every_page_renders_with_what_ships(app: FastAPI, admin: TestClient, tmp_path: Path) -> None:
     with app.state.database.session_scope() as session:
-        import_shipped(session, data=DATA, artifacts=tmp_path, base_model="smollm2-135m", now=NOW)
+        import_shipped(session, data=DATA, artifacts=tmp_path, base_model="smollm2-135m", secret=RULES.secret, now=NOW)
     assert "brie-v1" in admin.get("/runs").text
     assert "brie-comprehensive" in admin.get("/suites").text
     assert "smollm2-135m" in admin.get("/").text

@@ -12,7 +12,7 @@ from app.db import Database, get_database, migrate
 from app.domain.errors import ConflictError, UnavailableError
 from app.domain.terms import JobState
 from app.models import BaseModel, Checkpoint, EvalBatch, Response
-from tests.factories import NOW
+from tests.factories import NOW, RULES
 from tests.fakes.tiny_model import make_tiny_model
 from tests.fixtures import on_sqlite
 from tests.processes import process_settings
@@ -128,7 +128,7 @@ def test_a_second_batch_of_the_same_plan_reuses_every_response(
         plan = eval_batches.LaunchPlan(
             suite="suite", challengers=("cheese/epoch-2",), sampling=Sampling(max_new_tokens=16)
         )
-        second = eval_batches.launch(session, plan, now=NOW)
+        second = eval_batches.launch(session, plan, secret=RULES.secret, now=NOW)
     generate.run(claimed(second), never)
     assert texts(database) == before
     assert pair_count(database, second) == PROMPTS

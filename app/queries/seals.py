@@ -1,0 +1,113 @@
+"""What each seal covers. They form a chain: plan, pair, ballot, verdict, and what was said or taken back afterwards.
+
+Each covers the one above it, so that a row cannot be changed, or stripped of its seal, without breaking all below.
+"""
+
+import json
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, aliased
+
+from app.domain.blinding import seal
+from app.models import Ballot, BatchCheckpoint, EvalBatch, Pair, Prompt, Recognition, Response, Verdict
+
+PLAN = (
+    "id", "suite_id", "design", "baseline_id", "sampling", "system_prompt", "seed", "replicates", "votes_per_pair",
+    "allow_repeats", "exclusion", "reveal", "planned_pairs", "planned_responses", "rater_limit", "vote_limit",
+    "gold_pairs", "repeat_pairs", "placebo_pairs", "canary_pairs", "ask_recognised", "created_at",
+)  # fmt: skip
+"""All of an eval batch that is frozen at launch."""
+
+
+def plan_seal(session: Session, batch: EvalBatch, secret: bytes) -> str:
+    """The seal of a frozen plan with its members."""
+    members = session.execute(
+        select(BatchCheckpoint.position, BatchCheckpoint.checkpoint_id, BatchCheckpoint.fingerprint)
+        .where(BatchCheckpoint.eval_batch_id == batch.id)
+        .order_by(BatchCheckpoint.position)
+    ).all()
+    return seal(secret, "plan", *(_text(getattr(batch, name)) for name in PLAN), _text([list(row) for row in members]))
+
+
+def pair_seal(session: Session, pair: Pair, secret: bytes) -> str:
+    """The seal of a pair: who wrote which text to which prompt, and what was seen in the texts."""
+    first, second = aliased(Response), aliased(Response)
+    plan, prompt, *texts = session.execute(
+        select(EvalBatch.seal, Prompt.sha256, first.fingerprint, first.text, second.fingerprint, second.text)
+        .select_from(EvalBatch)
+        .join(Prompt, Prompt.id == pair.prompt_id)
+        .join(first, first.id == pair.first_response_id)
+        .join(second, second.id == pair.second_response_id)
+        .where(EvalBatch.id == pair.eval_batch_id)
+    ).one()
+    return pair_seal_of(pair, secret, plan=plan, prompt=prompt, texts=texts)
+
+
+def pair_seal_of(pair: Pair, secret: bytes, *, plan: str | None, prompt: str, texts: list[str]) -> str:
+    """The same, given the seal of the plan, the hash of the prompt, and fingerprint and text of first and second."""
+    ids = (pair.id, pair.eval_batch_id, pair.prompt_id, pair.first_id, pair.second_id)
+    said = (pair.kind, pair.replicate, pair.settled, pair.self_identifies)
+    responses = (pair.first_response_id, pair.second_response_id)
+    return seal(secret, "pair", plan or "", prompt, *(_text(value) for value in (*ids, *said, *responses)), *texts)
+
+
+def ballot_seal(session: Session, ballot: Ballot, secret: bytes) -> str:
+    """The seal of a ballot: over who sees which texts in which order, since when."""
+    first, second = aliased(Response), aliased(Response)
+    pair, first_text, second_text = session.execute(
+        select(Pair.seal, first.text, second.text)
+        .join(first, first.id == Pair.first_response_id)
+        .join(second, second.id == Pair.second_response_id)
+        .where(Pair.id == ballot.pair_id)
+    ).one()
+    return ballot_seal_of(ballot, secret, pair=pair, texts=(first_text, second_text))
+
+
+def ballot_seal_of(ballot: Ballot, secret: bytes, *, pair: str | None, texts: tuple[str, str]) -> str:
+    """The same, given the seal of the pair and the texts of first and second."""
+    if ballot.number is None:  # issued before ballots were numbered
+        old = (ballot.id, ballot.pair_id, ballot.voter_id, ballot.slot, ballot.order, ballot.showing, ballot.issued_at)
+        return seal(secret, "ballot", *(_text(value) for value in old), *texts)
+    ids = (ballot.id, ballot.pair_id, ballot.eval_batch_id, ballot.voter_id)
+    said = (ballot.voter_kind, ballot.number, ballot.slot, ballot.order, ballot.showing, ballot.is_repeat)
+    return seal(
+        secret, "ballot", pair or "", *(_text(value) for value in (*ids, *said, ballot.issued_at)), *texts
+    )  # fmt: skip
+
+
+def verdict_seal(ballot: Ballot, verdict: Verdict, secret: bytes) -> str:
+    """The seal of a verdict: over its ballot's seal and everything that was said."""
+    said = [verdict.choice, verdict.outcome, verdict.cast_at]
+    if ballot.number is not None:
+        said += [verdict.reason, verdict.tags, verdict.surplus, verdict.seconds]
+    return seal(secret, "verdict", ballot.seal, *(_text(value) for value in said))
+
+
+def retraction_seal(verdict: Verdict, secret: bytes) -> str:
+    """The seal of a vote taken back."""
+    return seal(secret, "retraction", verdict.seal, _text(verdict.retracted_at))
+
+
+def recognition_seal(verdict: Verdict, recognition: Recognition, secret: bytes) -> str:
+    """The seal of an answer to "did you recognise one?"."""
+    return seal(
+        secret, "recognition", verdict.seal, _text(recognition.recognised), _text(recognition.answered_at)
+    )  # fmt: skip
+
+
+def _text(value: Any) -> str:
+    """One spelling for a value, however the database gives it back. Distinct values have distinct texts."""
+    if isinstance(value, str | uuid.UUID):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return json.dumps(value, sort_keys=True, default=_plain)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be sealed")
