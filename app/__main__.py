@@ -117,8 +117,7 @@ def admin_link() -> None:
     """Make a link that signs an admin in, once, within a day."""
     settings = prepare()
     with session_scope() as session:
-        now = datetime.now(UTC)
-        token = accounts.make_entry_link(session, accounts.the_admin(session, now=now), now=now)
+        token = accounts.owner_link(session, now=datetime.now(UTC))
     console.print(f"{last_known(settings)}/enter/{token}", soft_wrap=True, highlight=False)
 
 
