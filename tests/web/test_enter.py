@@ -52,7 +52,7 @@ def test_signing_out_ends_this_browser_alone(app: FastAPI) -> None:
         browser.post(f"/enter/{make_link(app)}")
     token = here.cookies[COOKIE]
     left = here.post("/leave")
-    assert (left.status_code, COOKIE in here.cookies) == (303, False)
+    assert (left.status_code, left.headers["Location"], COOKIE in here.cookies) == (303, "/enter", False)
     assert here.get("/", headers={"Cookie": f"{COOKIE}={token}"}).status_code == 401, "the token itself is worthless"
     assert there.get("/").status_code == 200
 
