@@ -20,7 +20,7 @@ DAYS, USES = 7, 20
 MOST_DAYS, MOST_USES = 90, 1000
 LONGEST_TITLE = 120
 REFUSED = (
-    "This link lets nobody in: it may have ended, or all its places are taken. Ask for a new one where you got it."
+    "This link lets nobody in: it has ended, or all its places are taken. Ask for a new one where you got it."
 )
 
 
