@@ -76,12 +76,10 @@ def test_a_seat_taken_back_frees_the_slot_and_keeps_the_votes(session: Session, 
     assert issue().pair_id != voted.pair_id
 
 
-@pytest.mark.parametrize("change", ["revoke", "restore"])
-def test_a_seat_that_is_not_there_cannot_be_changed(session: Session, study: Study, change: str) -> None:
+def test_a_seat_that_is_not_there_cannot_be_changed(session: Session, study: Study) -> None:
     nobody = make_account(session, "nobody", Role.RATER).voter_id
     for batch_id in (study.batch.id, uuid4()):
         with pytest.raises(NotFoundError):
-            if change == "revoke":
-                seats.revoke_seat(session, batch_id, nobody, now=NOW)
-            else:
-                seats.restore_seat(session, batch_id, nobody)
+            seats.revoke_seat(session, batch_id, nobody, now=NOW)
+        with pytest.raises(NotFoundError):
+            seats.restore_seat(session, batch_id, nobody)

@@ -47,9 +47,7 @@ def test_who_came_by_a_link_sets_a_password_and_signs_in_with_it(app: FastAPI, a
 @pytest.mark.parametrize(
     ("password", "again"), [("too short", None), ("", None), ("x" * 201, None), (NEW, OTHER), (NEW, "")]
 )
-def test_what_is_no_password_changes_nothing(
-    app: FastAPI, anna: TestClient, password: str, again: str | None
-) -> None:
+def test_what_is_no_password_changes_nothing(app: FastAPI, anna: TestClient, password: str, again: str | None) -> None:
     assert set_password(anna, password, again) == 422
     assert enters(app, password) is None
 
