@@ -10,7 +10,24 @@ from starlette.staticfiles import StaticFiles
 from app.config import ROOT, Settings, get_settings
 from app.db import Database
 from app.log import configure_logging
-from app.web import batches, datasets, enter, errors, home, models, operations, pairs, results, runs, suites, vote
+from app.web import (
+    account,
+    batches,
+    datasets,
+    enter,
+    errors,
+    home,
+    join,
+    models,
+    operations,
+    pairs,
+    raters,
+    results,
+    runs,
+    suites,
+    vote,
+)
+from app.web.limits import Limits
 from app.web.live import LiveHub
 from app.web.live import router as live_router
 from app.web.security import SecurityMiddleware
@@ -46,9 +63,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.database = Database.at(settings.database)
     app.state.live = LiveHub(app.state.database, settings.live_poll_seconds)
+    app.state.limits = Limits.of(settings)
     app.add_middleware(SecurityMiddleware)
     errors.install(app)
-    for module in (enter, home, datasets, models, suites, runs, batches, pairs, vote, results, operations):
+    for module in (
+        enter, join, account, home, datasets, models, suites, runs, batches, raters, pairs, vote, results, operations
+    ):  # fmt: skip
         app.include_router(module.router, include_in_schema=False)
     app.include_router(live_router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=ROOT / "static"), name="static")

@@ -21,6 +21,8 @@ from app.queries.seals import ballot_seal
 APART = 5
 """Ballots at least between the two showings of a gold pair, or a pair and its repeat: nobody remembers the sides."""
 
+NOTHING_HERE = "There is nothing to vote on at this address. Ask for a new link."
+
 _Rows = Sequence[Row[*tuple[Any, ...]]]
 
 _LIVE = (BallotState.OPEN, BallotState.VOTED)
@@ -103,7 +105,7 @@ def locked(session: Session, batch_id: uuid.UUID) -> EvalBatch:
     """
     batch = session.get(EvalBatch, batch_id, with_for_update={"key_share": True}, populate_existing=True)
     if batch is None:
-        raise NotFoundError("There is nothing to vote on at this address. Ask for a new link.")
+        raise NotFoundError(NOTHING_HERE)
     return batch
 
 

@@ -10,8 +10,9 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from app.domain.errors import ArenaError, SignInRequiredError
+from app.domain.errors import ArenaError, SignInRequiredError, TooManyError
 from app.log import get_logger
+from app.web.local import local_path
 from app.web.render import render
 from app.web.security import HEADERS
 
@@ -33,6 +34,7 @@ _TITLES = {
     HTTPStatus.FORBIDDEN: "Not for you",
     HTTPStatus.UNPROCESSABLE_ENTITY: "That cannot be used",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "That is too large",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too often",
     HTTPStatus.SERVICE_UNAVAILABLE: "Not available right now",
 }
 
@@ -53,7 +55,21 @@ def _route(request: Request) -> str:
 def _sign_in(request: Request, error: SignInRequiredError) -> Response:
     if "application/json" in request.headers.get("accept", "") or request.method != "GET":
         return answer(request, error.status, error.message)
-    return render(request, "enter/needed.html", status=error.status)
+    return render(request, "enter/needed.html", status=error.status, next_path=next_path(request))
+
+
+def next_path(request: Request) -> str:
+    """Where to go after signing in: the page that was asked for, and nothing for a part of one."""
+    if request.headers.get("hx-request"):
+        return ""
+    query = f"?{request.url.query}" if request.url.query else ""
+    return local_path(request.url.path + query)
+
+
+def _too_many(request: Request, error: TooManyError) -> Response:
+    response = answer(request, error.status, error.message)
+    response.headers["Retry-After"] = str(error.retry_after)
+    return response
 
 
 def _arena(request: Request, error: ArenaError) -> Response:
@@ -119,6 +135,7 @@ def _unexpected(request: Request, error: Exception) -> Response:
 
 _HANDLERS: dict[int | type[Exception], Any] = {
     SignInRequiredError: _sign_in,
+    TooManyError: _too_many,
     ArenaError: _arena,
     HTTPException: _http,
     RequestValidationError: _form,

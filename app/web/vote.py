@@ -12,7 +12,8 @@ from app.domain.terms import Choice
 from app.models import EvalBatch, Voter
 from app.queries.ballots import VotePage, vote_page
 from app.services import assignment, voting
-from app.web.deps import NowDep, RngDep, RulesDep, VoterDep, WriteDep
+from app.web.deps import NowDep, RngDep, RulesDep, SeatedVoterDep, WriteDep
+from app.web.limits import by_account, limited
 from app.web.render import render
 
 router = APIRouter()
@@ -27,7 +28,7 @@ def _page(
     ballot = assignment.issue(session, batch_id, voter, rules=rules, now=now, rng=rng)
     batch = session.get(EvalBatch, batch_id)
     if batch is None:
-        raise NotFoundError("There is nothing to vote on at this address. Ask for a new link.")
+        raise NotFoundError(assignment.NOTHING_HERE)
     return vote_page(
         session,
         batch=batch,
@@ -41,7 +42,7 @@ def _page(
 def vote(
     request: Request,
     session: WriteDep,
-    voter: VoterDep,
+    voter: SeatedVoterDep,
     rules: RulesDep,
     now: NowDep,
     rng: RngDep,
@@ -55,7 +56,7 @@ def vote(
 def vote_ballot(
     request: Request,
     session: WriteDep,
-    voter: VoterDep,
+    voter: SeatedVoterDep,
     rules: RulesDep,
     now: NowDep,
     rng: RngDep,
@@ -65,10 +66,10 @@ def vote_ballot(
     return render(request, "vote/_ballot.html", page=_page(session, batch_id, voter, rules, now, rng))
 
 
-@router.post("/vote/{batch_id}")
+@router.post("/vote/{batch_id}", dependencies=[limited("vote", by_account)])
 def cast(
     session: WriteDep,
-    voter: VoterDep,
+    voter: SeatedVoterDep,
     rules: RulesDep,
     now: NowDep,
     batch_id: uuid.UUID,
@@ -86,10 +87,10 @@ def cast(
     return RedirectResponse(f"/vote/{batch_id}", status_code=303)
 
 
-@router.post("/vote/{batch_id}/undo")
+@router.post("/vote/{batch_id}/undo", dependencies=[limited("vote", by_account)])
 def undo(
     session: WriteDep,
-    voter: VoterDep,
+    voter: SeatedVoterDep,
     rules: RulesDep,
     now: NowDep,
     batch_id: uuid.UUID,

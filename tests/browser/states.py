@@ -3,7 +3,6 @@
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -19,25 +18,15 @@ from app.services import accounts
 from app.services.base_models import add_base_model
 from app.services.shipped import import_shipped
 from app.setup.state import SetupPhase
-from tests.browser import texts
+from tests.browser import people, texts
 from tests.browser.arena import SCRIPT, Arena, Writer
+from tests.browser.page import Page
 from tests.factories import make_study
 from tests.many import LISTS
 
 FIRST, SECOND, TIE = Outcome.FIRST, Outcome.SECOND, Outcome.TIE
 NOWHERE = "00000000-0000-4000-8000-000000000000"
 LONG_NAME = "brie-v2-seed17-lora-r16-conversations-2026-11"
-
-
-@dataclass(frozen=True)
-class Page:
-    """A page of a state. ``action`` is the selector of what most people come to do there."""
-
-    name: str
-    path: str
-    action: str = ""
-    signed_in: bool = True
-    status: int = 200
 
 
 def empty(arena: Arena) -> list[Page]:
@@ -411,6 +400,12 @@ STATES: dict[str, Callable[[Arena], list[Page]]] = {
         trouble,
         worker_down,
         newcomer,
+        people.doors,
+        people.desk_of_one,
+        people.desk_of_many,
+        people.nobody,
+        people.three,
+        people.crowd,
     )
 }
 

@@ -92,9 +92,9 @@ def lines() -> Iterator[list[str]]:
     root.setLevel(level)
 
 
-def rater(app: FastAPI, name: str) -> TestClient:
+def rater(app: FastAPI, study: Study, name: str) -> TestClient:
     with app.state.database.session_scope() as session:
-        account_id = make_account(session, name, Role.RATER).id
+        account_id = make_account(session, name, Role.RATER, seat_in=study.batch).id
     return client_for(app, account_id)
 
 
@@ -144,7 +144,10 @@ def whole(answer: Answer) -> str:
 def test_no_byte_of_the_voting_path_names_a_competitor(
     app: FastAPI, marked: Study, lines: list[str], secrets: set[str]
 ) -> None:
-    client, other = rater(app, "somebody"), rater(app, MARKS["rater"])  # who reads an error sees the own name, no other
+    client, other = (
+        rater(app, marked, "somebody"),
+        rater(app, marked, MARKS["rater"]),
+    )  # who reads an error sees the own name, no other
     choose(other, marked.batch.id, look(other, marked.batch.id).ballot_id, "a", reason=MARKS["rater"])
     with app.state.database.session_scope(write=False) as session:
         secrets |= {str(id_) for id_ in session.scalars(select(Voter.id))}
@@ -159,7 +162,7 @@ def test_no_byte_of_the_voting_path_names_a_competitor(
 
 
 def test_the_texts_and_reasons_are_not_logged(app: FastAPI, marked: Study, lines: list[str]) -> None:
-    for _ in walk(app, rater(app, "somebody"), marked.batch.id):
+    for _ in walk(app, rater(app, marked, "somebody"), marked.batch.id):
         pass
     logged = "\n".join(lines)
     assert not [word for word in ("Amber", "Cobalt", "Question number", "reason 0") if word in logged]
@@ -168,7 +171,7 @@ def test_the_texts_and_reasons_are_not_logged(app: FastAPI, marked: Study, lines
 def test_a_failure_on_the_voting_path_says_nothing_either(
     app: FastAPI, marked: Study, lines: list[str], secrets: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = rater(app, "somebody")
+    client = rater(app, marked, "somebody")
     ballot = look(client, marked.batch.id)
     monkeypatch.setattr(voting, "own_ballot", lambda *_: 1 / 0)
     answer = choose(client, marked.batch.id, ballot.ballot_id, "a")
@@ -178,7 +181,7 @@ def test_a_failure_on_the_voting_path_says_nothing_either(
 
 
 def test_the_two_orders_of_a_pair_differ_by_the_two_texts_alone(app: FastAPI, marked: Study) -> None:
-    client = rater(app, "somebody")
+    client = rater(app, marked, "somebody")
     seen = look(client, marked.batch.id)
     pages = [client.get(f"/vote/{marked.batch.id}").text]
     with app.state.database.session_scope() as session:
@@ -199,7 +202,7 @@ def test_the_two_orders_as_two_raters_see_them(app: FastAPI, tmp_path: Path) -> 
         study = make_study(session, tmp_path, prompts=1, text=text, votes_per_pair=2)
     pages = []
     for name in ("one", "two"):
-        client = rater(app, name)
+        client = rater(app, study, name)
         seen = look(client, study.batch.id)
         page = client.get(f"/vote/{study.batch.id}").text
         pages.append((seen, page.replace(seen.ballot_id, "BALLOT")))

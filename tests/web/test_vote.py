@@ -22,9 +22,9 @@ def verdicts(app: FastAPI) -> list[tuple[Choice, bool]]:
         return [(verdict.choice, verdict.retracted_at is not None) for verdict in found]
 
 
-def second_rater(app: FastAPI, name: str = "second") -> TestClient:
+def second_rater(app: FastAPI, study: Study, name: str = "second") -> TestClient:
     with app.state.database.session_scope() as session:
-        account_id = make_account(session, name, Role.RATER).id
+        account_id = make_account(session, name, Role.RATER, seat_in=study.batch).id
     return client_for(app, account_id)
 
 
@@ -91,7 +91,7 @@ def test_only_the_own_last_vote_can_be_taken_back(app: FastAPI, admin: TestClien
     choose(admin, study.batch.id, look(admin, study.batch.id).ballot_id, "a")
     address = f"/vote/{study.batch.id}/undo"
     assert admin.post(address, data={"ballot_id": first}).status_code == 409
-    stranger = second_rater(app)
+    stranger = second_rater(app, study)
     for ballot_id in (first, str(uuid.uuid4())):
         assert stranger.post(address, data={"ballot_id": ballot_id}).status_code == 404
     assert verdicts(app) == [(Choice.A, False)] * 2
@@ -104,7 +104,7 @@ def test_a_skipped_pair_does_not_come_back_and_is_free_for_others(
     for _ in range(4):
         assert choose(admin, study.batch.id, look(admin, study.batch.id).ballot_id, "skip").status_code == 303
     assert look(admin, study.batch.id).ballot_id is None
-    assert look(second_rater(app), study.batch.id).ballot_id is not None
+    assert look(second_rater(app, study), study.batch.id).ballot_id is not None
     assert verdicts(app) == []
 
 
@@ -134,7 +134,7 @@ def test_a_vote_that_is_none_stores_nothing(
 @on_sqlite
 def test_a_ballot_answers_to_its_own_voter_alone(app: FastAPI, admin: TestClient, study: Study) -> None:
     ballot_id = look(admin, study.batch.id).ballot_id
-    stranger = second_rater(app)
+    stranger = second_rater(app, study)
     assert choose(stranger, study.batch.id, ballot_id, "a").status_code == 404
     assert choose(stranger, study.batch.id, ballot_id, "skip").status_code == 404
     assert verdicts(app) == []
