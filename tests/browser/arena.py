@@ -200,6 +200,7 @@ class Arena:
             return eval_batches.launch(
                 session,
                 eval_batches.LaunchPlan(suite=suite, challengers=wanted, name=name, **plan),
+                secret=self.settings.secret_key(),
                 now=self.now,
             )
 
