@@ -10,7 +10,21 @@ from starlette.staticfiles import StaticFiles
 from app.config import ROOT, Settings, get_settings
 from app.db import Database
 from app.log import configure_logging
-from app.web import batches, datasets, enter, errors, home, models, operations, pairs, results, runs, suites, vote
+from app.web import (
+    batches,
+    datasets,
+    enter,
+    errors,
+    home,
+    models,
+    operations,
+    pairs,
+    results,
+    runs,
+    suites,
+    vote,
+    yours,
+)
 from app.web.live import LiveHub
 from app.web.live import router as live_router
 from app.web.security import SecurityMiddleware
@@ -48,7 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.live = LiveHub(app.state.database, settings.live_poll_seconds)
     app.add_middleware(SecurityMiddleware)
     errors.install(app)
-    for module in (enter, home, datasets, models, suites, runs, batches, pairs, vote, results, operations):
+    for module in (enter, home, datasets, models, suites, runs, batches, pairs, vote, yours, results, operations):
         app.include_router(module.router, include_in_schema=False)
     app.include_router(live_router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=ROOT / "static"), name="static")

@@ -9,7 +9,7 @@ from httpx2 import Response
 
 _BALLOT = re.compile(r'<form class="choices".*?name="ballot_id" value="([0-9a-f-]{36})"', re.DOTALL)
 _UNDO = re.compile(r'/undo".*?name="ballot_id" value="([0-9a-f-]{36})"', re.DOTALL)
-_SIDE = re.compile(r'<section class="text" aria-labelledby="text-([AB])">(.*?)</section>', re.DOTALL)
+_SIDE = re.compile(r'<section class="text" aria-labelledby="text-([AB])"[^>]*>(.*?)</section>', re.DOTALL)
 
 
 @dataclass(frozen=True)
