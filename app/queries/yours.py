@@ -2,6 +2,7 @@
 
 import uuid
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, or_, select
@@ -93,11 +94,13 @@ def yours_page(session: Session, batch_id: uuid.UUID, voter_id: uuid.UUID, page:
     cast = _cast(session, batch_id, voter_id)
     window = Window.over(Wanted(page=page), len(cast), len(cast), PAGE)
     elsewhere = _asked_elsewhere(session, batch_id)
-    names = dict(session.execute(select(Checkpoint.id, Checkpoint.name)).tuples())
+    names = dict(session.execute(select(Checkpoint.id, Checkpoint.name)).all())
     return YoursPage(batch_id, Reading.OPEN, _own(session, cast, window, elsewhere, names))
 
 
 _Cast = tuple[Ballot, Verdict, Pair]
+_Texts = tuple[tuple[Message, ...], str, str]
+"""The prompt, and the texts of first and second."""
 
 
 def _own(
@@ -109,7 +112,8 @@ def _own(
     for verdict, pair in told:
         if verdict.outcome is not Outcome.TIE:
             preferred[names[pair.first_id if verdict.outcome is Outcome.FIRST else pair.second_id]] += 1
-    shown = list(enumerate(cast, 1))[window.before : window.last]
+    shown = cast[window.before : window.last]
+    said = _texts(session, shown)
     return OwnVotes(
         counted=len(counted),
         preferred=tuple(Preferred(name, votes) for name, votes in preferred.most_common()),
@@ -117,7 +121,9 @@ def _own(
         untold=len(counted) - len(told),
         checks=sum(pair.kind is not PairKind.MAIN or ballot.is_repeat for ballot, _, pair in cast),
         window=window,
-        rows=tuple(_row(session, number, one, elsewhere, names) for number, one in shown),
+        rows=tuple(
+            _row(number, one, said[one[2].id], elsewhere, names) for number, one in enumerate(shown, window.before + 1)
+        ),
     )
 
 
@@ -134,18 +140,28 @@ def _cast(session: Session, batch_id: uuid.UUID, voter_id: uuid.UUID) -> list[_C
     return [(ballot, verdict, pair) for ballot, verdict, pair in session.execute(query)]
 
 
-def _row(session: Session, number: int, cast: _Cast, elsewhere: set[uuid.UUID], names: dict[uuid.UUID, str]) -> OwnVote:
-    ballot, verdict, pair = cast
+def _texts(session: Session, cast: Sequence[_Cast]) -> dict[uuid.UUID, _Texts]:
+    """What was asked and said in these pairs, in one query."""
     first, second = aliased(Response), aliased(Response)
-    messages, system, first_text, second_text = session.execute(
-        select(Prompt.messages, EvalBatch.system_prompt, first.text, second.text)
-        .join(EvalBatch, EvalBatch.id == ballot.eval_batch_id)
-        .join(first, first.id == pair.first_response_id)
-        .join(second, second.id == pair.second_response_id)
-        .where(Prompt.id == pair.prompt_id)
-    ).one()
+    query = (
+        select(Pair.id, EvalBatch.system_prompt, Prompt.messages, first.text, second.text)
+        .join(EvalBatch, EvalBatch.id == Pair.eval_batch_id)
+        .join(Prompt, Prompt.id == Pair.prompt_id)
+        .join(first, first.id == Pair.first_response_id)
+        .join(second, second.id == Pair.second_response_id)
+        .where(Pair.id.in_([pair.id for _, _, pair in cast]))
+    )
+    return {
+        id_: ((*((Message("system", system),) if system else ()), *messages_of(messages)), one, other)
+        for id_, system, messages, one, other in session.execute(query)
+    }
+
+
+def _row(number: int, cast: _Cast, said: _Texts, elsewhere: set[uuid.UUID], names: dict[uuid.UUID, str]) -> OwnVote:
+    ballot, verdict, pair = cast
+    prompt, *first_and_second = said
     told = not _is_asked(pair, elsewhere)
-    texts = sides(ballot.order, first_text, second_text)
+    texts = sides(ballot.order, *first_and_second)
     authors = sides(ballot.order, names[pair.first_id], names[pair.second_id]) if told else ("", "")
     a, b = (
         Shown(choice.upper(), text, author, verdict.choice is choice)
@@ -153,7 +169,7 @@ def _row(session: Session, number: int, cast: _Cast, elsewhere: set[uuid.UUID], 
     )
     return OwnVote(
         number=number,
-        prompt=(*((Message("system", system),) if system else ()), *messages_of(messages)),
+        prompt=prompt,
         sides=(a, b),
         choice=verdict.choice,
         reason=verdict.reason,
