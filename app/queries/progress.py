@@ -21,7 +21,11 @@ _TAKES_SLOTS = (PairKind.MAIN, PairKind.PLACEBO)
 
 @dataclass(frozen=True)
 class Progress:
-    """One voter's ballots in one eval batch. ``left`` is without the ballot that is open."""
+    """One voter's ballots in one eval batch.
+
+    ``left`` is without the ballot that is open, and the most that may come: a pair that is shown twice needs others in
+    between, which there may not be at the very end.
+    """
 
     voted: int
     skipped: int
@@ -34,12 +38,13 @@ class Progress:
 
 def progress_of(session: Session, batch: EvalBatch, voter_id: uuid.UUID) -> Progress:
     """Count what this voter did and may still be shown, as far as pairs are formed."""
-    voted = skipped = main_voted = gold_met = repeats_met = 0
+    voted = skipped = held = main_voted = gold_met = repeats_met = 0
     shown = select(Ballot.state, Pair.kind, Ballot.is_repeat, func.count()).join(Pair, Pair.id == Ballot.pair_id)
     mine = shown.where(Ballot.eval_batch_id == batch.id, Ballot.voter_id == voter_id, Ballot.state.in_(_MET))
     for state, kind, is_repeat, count in session.execute(mine.group_by(Ballot.state, Pair.kind, Ballot.is_repeat)):
         voted += count * (state is BallotState.VOTED)
         skipped += count * (state is BallotState.SKIPPED)
+        held += count * (state is BallotState.OPEN)
         gold_met += count * (kind is PairKind.GOLD)
         repeats_met += count * is_repeat
         main_voted += count * (state is BallotState.VOTED and kind is PairKind.MAIN and not is_repeat)
@@ -50,7 +55,7 @@ def progress_of(session: Session, batch: EvalBatch, voter_id: uuid.UUID) -> Prog
     return Progress(
         voted=voted,
         skipped=skipped,
-        left=left if quota is None else min(left, max(0, quota - voted)),
+        left=left if quota is None else min(left, max(0, quota - voted - held)),
         quota_reached=quota is not None and voted >= quota,
         limit_reached=limit_reached,
     )
