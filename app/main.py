@@ -26,6 +26,7 @@ from app.web import (
     runs,
     suites,
     vote,
+    yours,
 )
 from app.web.limits import Limits
 from app.web.live import LiveHub
@@ -67,7 +68,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(SecurityMiddleware)
     errors.install(app)
     for module in (
-        enter, join, account, home, datasets, models, suites, runs, batches, raters, pairs, vote, results, operations
+        enter, join, account, home, datasets, models, suites, runs, batches, raters, pairs, vote, yours, results, operations
     ):  # fmt: skip
         app.include_router(module.router, include_in_schema=False)
     app.include_router(live_router, include_in_schema=False)
