@@ -75,8 +75,7 @@ def vote_page(
     undoable: Ballot | None,
 ) -> VotePage:
     """The page for one voter, given what the voting service has issued."""
-    voted = _count(session, batch.id, voter_id)
-    waiting_for = _pairs_in_reach(session, batch)
+    voted, waiting_for = progress(session, batch, voter_id)
     if batch.state is BatchState.CLOSED:
         state = VoteState.CLOSED
     elif open_ballot is not None:
@@ -92,6 +91,11 @@ def vote_page(
         total=max(waiting_for, voted + (1 if showing else 0)),
         undo_ballot_id=undoable.id if undoable else None,
     )
+
+
+def progress(session: Session, batch: EvalBatch, voter_id: uuid.UUID) -> tuple[int, int]:
+    """How many votes this voter gave in an eval batch, and on how many pairs one voter may vote as far as formed."""
+    return _count(session, batch.id, voter_id), _pairs_in_reach(session, batch)
 
 
 def _count(session: Session, batch_id: uuid.UUID, voter_id: uuid.UUID) -> int:
