@@ -29,6 +29,7 @@ class Progress:
 
     voted: int
     skipped: int
+    open: int
     left: int
     quota_reached: bool
     """This voter has given all the votes that one rater is asked for."""
@@ -55,6 +56,7 @@ def progress_of(session: Session, batch: EvalBatch, voter_id: uuid.UUID) -> Prog
     return Progress(
         voted=voted,
         skipped=skipped,
+        open=held,
         left=left if quota is None else min(left, max(0, quota - voted - held)),
         quota_reached=quota is not None and voted >= quota,
         limit_reached=limit_reached,
