@@ -121,14 +121,17 @@ def batch_rows(session: Session, *conditions: Any) -> tuple[BatchRow, ...]:
     votes = _counts(
         session,
         select(Tally.eval_batch_id, func.sum(Tally.first + Tally.second + Tally.tie))
-        .where(Tally.eval_batch_id.in_(ids), Tally.voter_kind == VoterKind.RATER)
+        .join(Pair, Pair.id == Tally.pair_id)
+        .where(Tally.eval_batch_id.in_(ids), Tally.voter_kind == VoterKind.RATER, Pair.kind == PairKind.MAIN)
         .group_by(Tally.eval_batch_id),
     )
     simulated = _counts(
         session,
         select(Ballot.eval_batch_id, func.count(Ballot.id))
         .join(Voter, Voter.id == Ballot.voter_id)
+        .join(Pair, Pair.id == Ballot.pair_id)
         .where(Ballot.eval_batch_id.in_(ids), Voter.simulated, Ballot.state == BallotState.VOTED)
+        .where(Pair.kind == PairKind.MAIN, Ballot.is_repeat.is_(False))
         .group_by(Ballot.eval_batch_id),
     )
     jobs = job_views(session, (batch.job_id for batch, *_ in found))
@@ -222,8 +225,9 @@ def _responses(session: Session, row: BatchRow, batch_id: uuid.UUID) -> int:
     """Responses that are there: the job counts them while it runs, the pairs afterwards."""
     if row.job is not None and row.job.total:
         return min(row.job.done, row.planned_responses)
-    firsts = select(Pair.first_response_id).where(Pair.eval_batch_id == batch_id)
-    seconds = select(Pair.second_response_id).where(Pair.eval_batch_id == batch_id)
+    generated = (Pair.eval_batch_id == batch_id, Pair.kind.in_((PairKind.MAIN, PairKind.PLACEBO)))
+    firsts = select(Pair.first_response_id).where(*generated)
+    seconds = select(Pair.second_response_id).where(*generated)
     used = firsts.union(seconds).subquery()
     return session.scalar(select(func.count(Response.id)).where(Response.id.in_(select(used)))) or 0
 

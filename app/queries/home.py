@@ -99,7 +99,8 @@ def _main_pairs(what: Any) -> Any:
 
 def _votes(what: Any) -> Any:
     of_people = (Tally.eval_batch_id == EvalBatch.id, Tally.voter_kind == VoterKind.RATER)
-    return select(what).where(*of_people).correlate(EvalBatch)
+    main = Pair.kind == PairKind.MAIN
+    return select(what).select_from(Tally).join(Pair, Pair.id == Tally.pair_id).where(*of_people, main).correlate(EvalBatch)
 
 
 _VERDICTS = Tally.first + Tally.second + Tally.tie
