@@ -51,7 +51,7 @@ def import_controls(session: Session, path: Path, *, now: datetime, name: str = 
     header, prompts = parse_suite(file.content, file.name)
     texts = _texts(file, name)
     content = [[prompt.messages, pair.worse, pair.better] for prompt, pair in zip(prompts, texts, strict=True)]
-    sha256 = hashlib.sha256(sha256_of_json([header, content]).encode()).hexdigest()
+    sha256 = sha256_of_json([header, content])
     there = session.scalar(select(Suite).where(Suite.name == name, Suite.sha256 == sha256))
     if there is not None:
         return there
