@@ -10,7 +10,21 @@ from starlette.staticfiles import StaticFiles
 from app.config import ROOT, Settings, get_settings
 from app.db import Database
 from app.log import configure_logging
-from app.web import batches, datasets, enter, errors, home, models, operations, pairs, results, runs, suites, vote
+from app.web import (
+    batches,
+    canaries,
+    datasets,
+    enter,
+    errors,
+    home,
+    models,
+    operations,
+    pairs,
+    results,
+    runs,
+    suites,
+    vote,
+)
 from app.web.live import LiveHub
 from app.web.live import router as live_router
 from app.web.security import SecurityMiddleware
@@ -21,14 +35,15 @@ _LARGEST_BODY = 1_000_000
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """The poller of live hints runs as long as the application."""
-    poller = asyncio.create_task(app.state.live.run())
+    """The poller of live hints and the canary script run as long as the application."""
+    tasks = [asyncio.create_task(app.state.live.run()), asyncio.create_task(canaries.watch(app))]
     try:
         yield
     finally:
-        poller.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await poller
+        for task in reversed(tasks):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

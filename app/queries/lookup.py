@@ -36,7 +36,9 @@ def find_suite(session: Session, name: str) -> Suite:
     query = select(Suite).where(Suite.name == plain, competes).order_by(Suite.version.desc()).limit(1)
     suite = session.scalar(query.where(Suite.version == version) if version is not None else query)
     if suite is None:
-        known = ", ".join(session.scalars(select(Suite.name).where(competes).distinct().order_by(Suite.name))) or "none yet"
+        known = (
+            ", ".join(session.scalars(select(Suite.name).where(competes).distinct().order_by(Suite.name))) or "none yet"
+        )
         raise NotFoundError(
             f"There is no suite {name!r}. Known: {known}. Import one with `./arena suites import FILE`."
         )

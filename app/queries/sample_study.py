@@ -186,9 +186,7 @@ def _responses(session: Session, batch: EvalBatch, members: Sequence[uuid.UUID])
     wanted = batch.planned_responses - 2 * batch.placebo_pairs
     if len(rows) != wanted:
         state = "closed" if batch.state is BatchState.CLOSED else "open"
-        raise ConflictError(
-            f"{batch.name} ({state}) has {len(rows)} of {wanted} responses. Let it finish first."
-        )
+        raise ConflictError(f"{batch.name} ({state}) has {len(rows)} of {wanted} responses. Let it finish first.")
     return [rows[place] for place in sorted(rows)]
 
 

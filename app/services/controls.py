@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.domain.errors import BadInputError, BadRowError, ConflictError
@@ -46,7 +46,9 @@ def import_controls(session: Session, path: Path, *, now: datetime, name: str = 
         BadRowError: a row cannot be used; names file and line.
     """
     if name not in CONTROLS:
-        raise BadInputError(f"Control pairs are kept as {' or '.join(CONTROLS)}, not as {name!r}. Nothing was imported.")
+        raise BadInputError(
+            f"Control pairs are kept as {' or '.join(CONTROLS)}, not as {name!r}. Nothing was imported."
+        )
     file = read_file(path)
     header, prompts = parse_suite(file.content, file.name)
     texts = _texts(file, name)
@@ -66,7 +68,7 @@ def import_controls(session: Session, path: Path, *, now: datetime, name: str = 
 
 
 def _texts(file: NamedFile, name: str) -> list[_Texts]:
-    found = []
+    found: list[_Texts] = []
     for line, row in rows(file.content, file.name):
         if "suite" in row and not found:
             continue
@@ -118,14 +120,6 @@ def _write(session: Session, suite: Suite, side: str, said: dict[str, str], *, n
         )
         for prompt_sha256, text in said.items()
     )
-
-
-def available(session: Session, name: str) -> int:
-    """How many pairs the newest version of a suite of control pairs holds; 0 where none was imported."""
-    newest = _newest(session, name)
-    if newest is None:
-        return 0
-    return session.scalar(select(func.count(Prompt.id)).where(Prompt.suite_id == newest.id)) or 0
 
 
 def _newest(session: Session, name: str) -> Suite | None:

@@ -14,10 +14,11 @@ from app.domain.pairing import MAX_RESPONSES, matchups, planned_pairs
 from app.domain.sampling import Sampling, require_in_range
 from app.domain.terms import BatchState, CheckpointKind, Design, JobKind, JobState, Reveal
 from app.models import BatchCheckpoint, Checkpoint, EvalBatch, Job, Prompt, Suite
+from app.queries.batches import control_pairs
 from app.queries.lookup import base_of, find_checkpoint, find_suite
 from app.queries.seals import plan_seal
 from app.services.assignment import lapse
-from app.services.controls import available, form_controls
+from app.services.controls import form_controls
 from app.services.events import announce
 
 BASE_WORD = "base"
@@ -182,7 +183,7 @@ def _check_exclusion(plan: LaunchPlan) -> None:
 
 def _check_controls(session: Session, plan: LaunchPlan) -> None:
     for name, wanted, what in ((GOLD, plan.gold_pairs, "gold"), (CANARY, plan.canary_pairs, "canary")):
-        there = available(session, name)
+        there = control_pairs(session, name)
         if wanted > there:
             raise BadInputError(
                 f"Nothing was launched: {wanted} {what} pairs were asked for, and {there} are here. "
@@ -198,7 +199,8 @@ def _check_counts(plan: LaunchPlan, baseline: Checkpoint, *, prompts: int, pairs
         )
     if plan.placebo_pairs > prompts:
         raise BadInputError(
-            f"Nothing was launched: {plan.placebo_pairs} placebo pairs need as many prompts, and the suite has {prompts}."
+            f"Nothing was launched: {plan.placebo_pairs} placebo pairs need as many prompts, and the suite has "
+            f"{prompts}."
         )
     if plan.placebo_pairs and plan.sampling.temperature == 0:
         raise BadInputError(

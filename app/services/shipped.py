@@ -1,4 +1,4 @@
-"""What comes with the arena: the suites, the control pairs, the first dataset, the sample study, the small base model and the admin."""
+"""What comes with the arena: suites, control pairs, the first dataset, sample study, small base model and admin."""
 
 from datetime import datetime
 from pathlib import Path
