@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from app.domain.errors import BadInputError
 
 _NAMES = {"gold<": "gold_min", "agreement<": "agreement_min", "fast>": "fast_max", "side>": "side_max"}
-_TYPED = re.compile(r"([a-z]+[<>])([0-9.]+)(?:@([0-9]+))?")
+_TYPED = re.compile(r"([a-z]+[<>])([0-9]*\.?[0-9]+)(?:@([0-9]+))?")
 EXCLUSION_HELP = "gold<0.7 (or gold<0.7@4: after 4 gold votes), agreement<0.6, fast>0.5, side>0.9"
 
 
@@ -20,15 +20,12 @@ def exclusion_of(typed: Sequence[str]) -> dict[str, float]:
     for one in typed:
         found = _TYPED.fullmatch(one.replace(" ", ""))
         name = _NAMES.get(found[1]) if found else None
-        try:
-            if found is None or name is None or name in rule or (found[3] and name != "gold_min"):
-                raise ValueError(one)
-            rule[name] = float(found[2])
-        except ValueError as error:
+        if found is None or name is None or name in rule or (found[3] and name != "gold_min"):
             raise BadInputError(
                 f"Nothing was launched: {one!r} cannot be read as a rule of exclusion, or is there twice. "
                 f"Write {EXCLUSION_HELP}."
-            ) from error
+            )
+        rule[name] = float(found[2])
         if found[3]:
             rule["gold_votes"] = int(found[3])
     return rule

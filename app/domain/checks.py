@@ -8,8 +8,8 @@ def suspect_words(wrong: int, votes: int) -> str:
     return (
         f"Mapping suspect: {wrong:,} of {votes:,} {'vote' if votes == 1 else 'votes'} of the canary script arrived as "
         "a win of the text that it did not choose. An order is mixed up between the database and the page, so every "
-        "vote of this batch may stand for the wrong checkpoint. No result is shown. All votes are kept; find the fault, "
-        "then launch the comparison again."
+        "vote of this batch may stand for the wrong checkpoint. No result is shown. All votes are kept; find the "
+        "fault, then launch the comparison again."
     )
 
 
