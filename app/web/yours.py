@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from app.queries.yours import yours_page
-from app.web.deps import ReadDep, VoterDep
+from app.web.deps import ReadDep, SeatedVoterDep
 from app.web.render import render
 
 router = APIRouter()
@@ -17,7 +17,7 @@ router = APIRouter()
 def yours(
     request: Request,
     session: ReadDep,
-    voter: VoterDep,
+    voter: SeatedVoterDep,
     batch_id: uuid.UUID,
     page: Annotated[int, Query(ge=1, le=1_000_000)] = 1,
 ) -> Response:

@@ -104,9 +104,11 @@ document.addEventListener("htmx:before:request", (event) => {
   ballot().querySelector("[data-unsent]")?.setAttribute("hidden", "");
 });
 
-document.addEventListener("htmx:finally:request", () => {
-  ballot()?.removeAttribute("aria-busy");
-  if (ballot()) delete ballot().dataset.pressed;
+// Where the answer is another ballot, that one was never busy.
+document.addEventListener("htmx:finally:request", (event) => {
+  if (!isOurs(event)) return;
+  ballot().removeAttribute("aria-busy");
+  delete ballot().dataset.pressed;
 });
 
 function unsent(why) {

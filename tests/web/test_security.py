@@ -42,6 +42,9 @@ FOR_RATERS_WITH_A_SEAT = {
     ("GET", "/vote/{batch_id}/ballot"),
     ("POST", "/vote/{batch_id}"),
     ("POST", "/vote/{batch_id}/undo"),
+    ("POST", "/vote/{batch_id}/recognised"),
+    ("GET", "/vote/{batch_id}/yours"),
+    ("GET", "/live"),
 }
 FORM = {"choice": "a", "ballot_id": str(uuid.uuid4()), "wanted": "smollm2-135m", "recipe": "brie-v1", "suite": "s"}
 

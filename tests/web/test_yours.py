@@ -67,7 +67,7 @@ def test_after_the_end_every_vote_is_told_with_its_authors(app: FastAPI, tmp_pat
     assert told.count("because so") == 4
     assert told.count("your choice") == 3
     assert base in told
-    for section in re.findall(r'<section class="own-text".*?</section>', page.text, re.DOTALL):
+    for section in re.findall(r'<article class="own-text".*?</article>', page.text, re.DOTALL):
         assert ("brie-v1" in section.split("</h3>")[0]) == ("Member 1 on" in section), "each name over its own text"
 
 
@@ -77,7 +77,7 @@ def test_the_chosen_side_is_the_one_that_was_chosen(app: FastAPI, tmp_path: Path
     page = client.get(f"/vote/{study.batch.id}/yours").text
     chosen = [
         section
-        for section in re.findall(r'<section class="own-text".*?</section>', page, re.DOTALL)
+        for section in re.findall(r'<article class="own-text".*?</article>', page, re.DOTALL)
         if "your choice" in section
     ]
     assert len(chosen) == 4
