@@ -9,7 +9,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import __version__
-from app.cli import evaluating, library, sample, serve, simulating, training, up, worker
+from app.cli import evaluating, library, sample, serve, simulating, training, up, verifying, worker
 from app.cli.address import last_known
 from app.cli.follow import ensure_training
 from app.cli.output import console
@@ -38,6 +38,7 @@ cli.command()(evaluating.launch)
 cli.add_typer(evaluating.batches, name="batches")
 cli.command()(evaluating.status)
 cli.command()(evaluating.report)
+cli.command()(verifying.verify)
 cli.command()(simulating.simulate)
 cli.add_typer(sample.sample, name="sample")
 cli.add_typer(admin, name="admin")

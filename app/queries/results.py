@@ -2,7 +2,7 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -78,8 +78,8 @@ class _PairTally:
     settled: Tally
 
 
-def results_page(session: Session, batch_id: uuid.UUID) -> ResultsPage:
-    """The results of one eval batch.
+def results_page(session: Session, batch_id: uuid.UUID, counts: Mapping[uuid.UUID, Tally] | None = None) -> ResultsPage:
+    """The results of one eval batch, from the stored tallies or from the votes of people counted anew by pair.
 
     Raises:
         NotFoundError: no eval batch has this id.
@@ -100,9 +100,8 @@ def results_page(session: Session, batch_id: uuid.UUID) -> ResultsPage:
         .order_by(Prompt.position, Pair.replicate)
     )
     for pair, domain, category, stored in session.execute(query):
-        found[pair.first_id, pair.second_id].append(
-            _PairTally(pair.prompt_id, domain, category, of_second(stored), _settled(pair))
-        )
+        tally = of_second(stored) if counts is None else counts.get(pair.id, _NOTHING)
+        found[pair.first_id, pair.second_id].append(_PairTally(pair.prompt_id, domain, category, tally, _settled(pair)))
     names = dict(session.execute(select(Checkpoint.id, Checkpoint.name)).all())
     position = {name: place for place, name in enumerate((rows[0].baseline, *rows[0].challengers))}
     label = _SIMULATED if rows[0].simulated_votes else ""
