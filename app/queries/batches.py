@@ -121,14 +121,17 @@ def batch_rows(session: Session, *conditions: Any) -> tuple[BatchRow, ...]:
     votes = _counts(
         session,
         select(Tally.eval_batch_id, func.sum(Tally.first + Tally.second + Tally.tie))
-        .where(Tally.eval_batch_id.in_(ids), Tally.voter_kind == VoterKind.RATER)
+        .join(Pair, Pair.id == Tally.pair_id)
+        .where(Tally.eval_batch_id.in_(ids), Tally.voter_kind == VoterKind.RATER, Pair.kind == PairKind.MAIN)
         .group_by(Tally.eval_batch_id),
     )
     simulated = _counts(
         session,
         select(Ballot.eval_batch_id, func.count(Ballot.id))
         .join(Voter, Voter.id == Ballot.voter_id)
+        .join(Pair, Pair.id == Ballot.pair_id)
         .where(Ballot.eval_batch_id.in_(ids), Voter.simulated, Ballot.state == BallotState.VOTED)
+        .where(Pair.kind == PairKind.MAIN, Ballot.is_repeat.is_(False))
         .group_by(Ballot.eval_batch_id),
     )
     jobs = job_views(session, (batch.job_id for batch, *_ in found))

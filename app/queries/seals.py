@@ -85,6 +85,7 @@ def ballot_seal(session: Session, ballot: Ballot, secret: bytes) -> str:
     first, second = aliased(Response), aliased(Response)
     pair, first_text, second_text, simulated = session.execute(
         select(Pair.seal, first.text, second.text, Voter.simulated)
+        .select_from(Pair)
         .join(Voter, Voter.id == ballot.voter_id)
         .join(first, first.id == Pair.first_response_id)
         .join(second, second.id == Pair.second_response_id)

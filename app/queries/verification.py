@@ -30,7 +30,8 @@ from app.models import Tally as StoredTally
 from app.queries.report import report
 from app.queries.verification_findings import Checked, Findings, Mismatch
 from app.queries.verification_pairs import verify_pairs, verify_plan, verify_prompts
-from app.queries.verification_votes import Recount, verify_tallies, verify_votes
+from app.queries.verification_tallies import Recount, verify_tallies
+from app.queries.verification_votes import verify_votes
 
 _POINTERS: tuple[tuple[str, InstrumentedAttribute[uuid.UUID], InstrumentedAttribute[uuid.UUID]], ...] = (
     ("Member", BatchCheckpoint.eval_batch_id, EvalBatch.id),

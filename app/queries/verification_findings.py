@@ -1,7 +1,15 @@
 """What a verification has found so far: how much was checked, and what is not as it has to be."""
 
 import hmac
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
+from typing import Any
+
+from sqlalchemy import Row, Select
+from sqlalchemy.orm import Session
+
+CHUNK = 1_000
+"""Rows that are in memory at the same time."""
 
 MOST_KEPT = 1_000
 """Sentences that are kept at most; all are counted."""
@@ -92,3 +100,9 @@ class Findings:
 
 def _word(value: object) -> str:
     return "nothing" if value is None else str(value)
+
+
+def streamed(session: Session, query: Select[*tuple[Any, ...]]) -> Iterator[Row[*tuple[Any, ...]]]:
+    """Rows in chunks; whatever happens to the reader, the cursor on the server is closed."""
+    with session.execute(query.execution_options(yield_per=CHUNK)) as rows:
+        yield from rows

@@ -9,13 +9,10 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, aliased
 
 from app.domain.pairing import matchups, settle
-from app.domain.terms import JobState, PairKind
+from app.domain.terms import BatchState, JobState, PairKind
 from app.models import BatchCheckpoint, Checkpoint, EvalBatch, Job, Pair, Prompt, Response
 from app.queries.seals import pair_seal_of, plan_seal
-from app.queries.verification_findings import Findings
-
-CHUNK = 1_000
-"""Rows that are in memory at the same time."""
+from app.queries.verification_findings import Findings, streamed
 
 _COMPETING = (PairKind.MAIN, PairKind.PLACEBO)
 
@@ -28,6 +25,7 @@ def verify_plan(session: Session, batch: EvalBatch, secret: bytes, findings: Fin
     else:
         covers = "its plan, members and the slices of its suite"
         findings.seal(row, plan_seal(session, batch, secret), batch.seal, covers=covers)
+    findings.equal(row, "closed since, as its state tells,", batch.state is BatchState.CLOSED, bool(batch.closed_at))
     members = session.execute(
         select(Checkpoint.name, Checkpoint.fingerprint, BatchCheckpoint.fingerprint)
         .join(Checkpoint, Checkpoint.id == BatchCheckpoint.checkpoint_id)
@@ -41,7 +39,7 @@ def verify_prompts(session: Session, batch: EvalBatch, findings: Findings) -> No
     """Check that every prompt is the text that its hash was made of."""
     used = select(Pair.prompt_id).where(Pair.eval_batch_id == batch.id)
     query = select(Prompt).where(or_(Prompt.suite_id == batch.suite_id, Prompt.id.in_(used)))
-    for prompt in session.scalars(query.execution_options(yield_per=CHUNK)):
+    for (prompt,) in streamed(session, query):
         row = f"Prompt {prompt.key} of {batch.name}"
         findings.equal(row, "the hash of its messages,", _sha256_of_json(prompt.messages), prompt.sha256)
 
@@ -72,10 +70,9 @@ def verify_pairs(
         .join(second, second.id == Pair.second_response_id)
         .where(Pair.eval_batch_id == batch.id)
         .order_by(Pair.id)
-        .execution_options(yield_per=CHUNK)
     )  # fmt: skip
     found: dict[uuid.UUID, tuple[PairKind, bool]] = {}
-    for said in session.execute(query):
+    for said in streamed(session, query):
         pair, row = said.Pair, f"Pair {said.Pair.id} of {batch.name}"
         findings.checked.pairs += 1
         found[pair.id] = (pair.kind, pair.settled is not None)
@@ -84,12 +81,12 @@ def verify_pairs(
         ):  # fmt: skip
             is_hash = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
             findings.equal(f"The {which} response of {row}", "the hash of its text,", is_hash, sha256)
+        settled = settle(said.first_text, said.second_text)
+        findings.equal(row, "a settled state from its texts of", settled, pair.settled)
+        findings.equal(row, "a first response to its prompt", said.prompt, said.first_prompt)
+        findings.equal(row, "a second response to its prompt", said.prompt, said.second_prompt)
         if pair.kind in _COMPETING:
-            findings.equal(row, "a settled state from its texts of", settle(said.first_text, said.second_text),
-                           pair.settled)  # fmt: skip
             findings.equal(row, "a prompt of the suite", batch.suite_id, said.suite_id)
-            findings.equal(row, "a first response to its prompt", said.prompt, said.first_prompt)
-            findings.equal(row, "a second response to its prompt", said.prompt, said.second_prompt)
             two = (fingerprint_of.get(pair.first_id), fingerprint_of.get(pair.second_id))
             findings.equal(row, "responses by its two checkpoints,", two, (said.first_print, said.second_print))
             if two not in (meet if pair.kind is PairKind.MAIN else {(prints[0], prints[0])}):
@@ -105,11 +102,17 @@ def verify_pairs(
 
 
 def _all_there(session: Session, batch: EvalBatch, findings: Findings, kinds: Counter[PairKind]) -> None:
-    """No pair was taken away or added: once generation is done, there are as many as planned."""
+    """No pair was taken away or added: gold and canaries are there from launch, the others once generation is done."""
     job = session.get(Job, batch.job_id) if batch.job_id else None
-    formed = kinds[PairKind.MAIN]
-    if formed > batch.planned_pairs or ((job is None or job.state is JobState.DONE) and formed < batch.planned_pairs):
-        findings.differs(f"Eval batch {batch.name}", f"{batch.planned_pairs} pairs as planned", formed)
+    done = job is None or job.state is JobState.DONE
+    for kind, planned, all_there in (
+        (PairKind.MAIN, batch.planned_pairs, done),
+        (PairKind.PLACEBO, batch.placebo_pairs, done),
+        (PairKind.GOLD, batch.gold_pairs, True),
+        (PairKind.CANARY, batch.canary_pairs, True),
+    ):
+        if kinds[kind] > planned or (all_there and kinds[kind] < planned):
+            findings.differs(f"Eval batch {batch.name}", f"{planned} {kind.value} pairs as planned", kinds[kind])
 
 
 def _sha256_of_json(value: object) -> str:

@@ -1,33 +1,18 @@
-"""Verifying votes: ballots, verdicts, what was said or taken back afterwards, and the tallies that count them."""
+"""Verifying votes: ballots, verdicts, and what was said or taken back afterwards."""
 
 import uuid
-from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections import defaultdict
 from dataclasses import dataclass, field
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from app.domain.blinding import outcome
-from app.domain.terms import BallotState, BatchState, Choice, Order, PairKind, VoterKind
-from app.models import Ballot, EvalBatch, Pair, Recognition, Response, Tally, Verdict, Voter
+from app.domain.terms import BallotState, BatchState, Order, VoterKind
+from app.models import Ballot, EvalBatch, Pair, Recognition, Response, Verdict, Voter
 from app.queries.seals import ballot_seal_of, recognition_seal, retraction_seal, verdict_seal
-from app.queries.verification_findings import Findings
-from app.queries.verification_pairs import CHUNK
-
-COUNTED = ("held", "drawn_first_is_a", "drawn_second_is_a", "first", "second", "tie", "both_bad")
-"""The columns of a tally."""
-
-_LIVE = (BallotState.OPEN, BallotState.VOTED)
-
-
-@dataclass
-class Recount:
-    """Tallies counted anew from ballots and verdicts, as large as the pairs and raters, not as the votes."""
-
-    tallies: dict[tuple[uuid.UUID, VoterKind], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    simulated_votes: int = 0
-    votes: int = 0
+from app.queries.verification_findings import Findings, streamed
+from app.queries.verification_tallies import LIVE, Recount, count
 
 
 @dataclass
@@ -54,7 +39,8 @@ def verify_votes(session: Session, batch: EvalBatch, secret: bytes, findings: Fi
     query = (
         select(
             Ballot, Verdict, Recognition, Pair.seal.label("pair_seal"), Pair.eval_batch_id.label("pair_batch"),
-            first.text.label("first_text"), second.text.label("second_text"), Voter.kind, Voter.simulated,
+            Pair.kind.label("pair_kind"), first.text.label("first_text"), second.text.label("second_text"), Voter.kind,
+            Voter.simulated,
         )
         .join(Pair, Pair.id == Ballot.pair_id)
         .join(first, first.id == Pair.first_response_id)
@@ -64,10 +50,9 @@ def verify_votes(session: Session, batch: EvalBatch, secret: bytes, findings: Fi
         .join(Recognition, Recognition.verdict_id == Verdict.id, isouter=True)
         .where(Ballot.eval_batch_id == batch.id)
         .order_by(Ballot.pair_id, Ballot.id)
-        .execution_options(yield_per=CHUNK)
     )  # fmt: skip
     recount, at, voters = Recount(), _AtPair(), defaultdict[uuid.UUID, _Voter](_Voter)
-    for row in session.execute(query):
+    for row in streamed(session, query):
         ballot: Ballot = row.Ballot
         findings.checked.ballots += 1
         if at.id != ballot.pair_id:
@@ -87,7 +72,7 @@ def verify_votes(session: Session, batch: EvalBatch, secret: bytes, findings: Fi
         _state(name, batch, ballot, row.Verdict, findings)
         if row.Verdict is not None:
             _verdict(name, ballot, row.Verdict, row.Recognition, secret, findings)
-        _count(recount, ballot, row)
+        count(recount, ballot, row)
         voter = voters[ballot.voter_id]
         voter.unnumbered += ballot.number is None
         voter.numbered += ballot.number is not None
@@ -104,7 +89,7 @@ def verify_votes(session: Session, batch: EvalBatch, secret: bytes, findings: Fi
 def _slot(name: str, ballot: Ballot, at: _AtPair, findings: Findings) -> None:
     """A slot of a pair is held by one live ballot."""
     at.showings[ballot.voter_id, ballot.order][ballot.showing] = ballot.state
-    if ballot.state not in _LIVE or ballot.is_repeat or ballot.voter_kind is not VoterKind.RATER:
+    if ballot.state not in LIVE or ballot.is_repeat or ballot.voter_kind is not VoterKind.RATER:
         return
     held = (ballot.voter_kind, ballot.slot)
     if held in at.slots:
@@ -119,7 +104,7 @@ def _showings(batch: EvalBatch, at: _AtPair, findings: Findings) -> None:
         name = f"Pair {at.id} of {batch.name} as voter {voter_id} was shown it"
         findings.equal(name, "showings without a gap,", list(range(last + 1)), sorted(states))
         for showing, state in states.items():
-            if state in _LIVE and showing != last:
+            if state in LIVE and showing != last:
                 findings.differs(name, f"showing {showing} to have ended before the next", state.value)
             if state is BallotState.RETRACTED and showing == last:
                 findings.differs(name, "to be shown again after the vote was taken back", "no later showing")
@@ -162,44 +147,3 @@ def _verdict(
     if recognition is not None:
         made = recognition_seal(verdict, recognition, secret)
         findings.seal(f"Recognition on {row}", made, recognition.seal, covers="what was answered")
-
-
-def _count(recount: Recount, ballot: Ballot, row: Row[*tuple[object, ...]]) -> None:
-    """As the tallies are kept while people vote."""
-    voted = ballot.state is BallotState.VOTED
-    recount.simulated_votes += voted and bool(row.simulated)
-    if ballot.is_repeat:
-        return
-    tally = recount.tallies[ballot.pair_id, ballot.voter_kind]
-    tally["held"] += ballot.state in _LIVE
-    tally[f"drawn_{ballot.order.value}"] += ballot.showing == 0
-    verdict: Verdict | None = row.Verdict
-    if voted and verdict is not None:
-        tally[verdict.outcome.value] += 1
-        tally["both_bad"] += verdict.choice is Choice.BOTH_BAD
-        recount.votes += ballot.voter_kind is VoterKind.RATER
-
-
-def verify_tallies(
-    session: Session,
-    batch: EvalBatch,
-    pairs: Mapping[uuid.UUID, tuple[PairKind, bool]],
-    recount: Recount,
-    findings: Findings,
-) -> None:
-    """Check that the stored tallies are what the ballots and verdicts add up to."""
-    missing = set(recount.tallies) | {
-        (id_, VoterKind.RATER) for id_, (kind, _) in pairs.items() if kind in (PairKind.MAIN, PairKind.PLACEBO)
-    }
-    query = select(Tally).where(Tally.eval_batch_id == batch.id).order_by(Tally.pair_id)
-    for tally in session.scalars(query.execution_options(yield_per=CHUNK)):
-        key = (tally.pair_id, tally.voter_kind)
-        row = f"Tally of {tally.voter_kind.value}s for pair {tally.pair_id} of {batch.name}"
-        missing.discard(key)
-        if tally.pair_id not in pairs:
-            findings.differs(row, "a pair of this eval batch", "none")
-        counted = recount.tallies.get(key, Counter())
-        for column in COUNTED:
-            findings.number(row, f"{column} =", counted[column], getattr(tally, column))
-    for pair_id, kind in sorted(missing, key=str):
-        findings.differs(f"Tally of {kind.value}s for pair {pair_id} of {batch.name}", "a row", "none")
