@@ -9,7 +9,20 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import __version__
-from app.cli import controls, evaluating, library, raters, sample, serve, simulating, tokens, training, up, worker
+from app.cli import (
+    controls,
+    evaluating,
+    library,
+    raters,
+    sample,
+    serve,
+    simulating,
+    tokens,
+    training,
+    up,
+    verifying,
+    worker,
+)
 from app.cli.address import last_known
 from app.cli.follow import ensure_training
 from app.cli.output import console
@@ -41,6 +54,7 @@ cli.command()(evaluating.report)
 cli.add_typer(raters.raters, name="raters")
 cli.command()(controls.canaries)
 cli.add_typer(controls.controls, name="controls")
+cli.command()(verifying.verify)
 cli.command()(simulating.simulate)
 cli.add_typer(sample.sample, name="sample")
 cli.add_typer(tokens.tokens, name="tokens")

@@ -118,6 +118,8 @@ def skip(session: Session, ballot_id: uuid.UUID, voter: Voter, *, now: datetime,
         return ballot
     if ballot.state in (BallotState.VOTED, BallotState.RETRACTED):
         raise ConflictError("This pair has your vote already, so it cannot be skipped. Go on to the next.")
+    if session.scalar(select(Verdict.id).where(Verdict.ballot_id == ballot.id)) is not None:
+        raise ConflictError("This pair has a late vote of yours, so it cannot be skipped. Go on to the next.")
     if ballot.state is BallotState.EXPIRED:  # its slot is free already
         ballot.state, ballot.closed_at = BallotState.SKIPPED, now
     else:
