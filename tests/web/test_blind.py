@@ -144,7 +144,10 @@ def whole(answer: Answer) -> str:
 def test_no_byte_of_the_voting_path_names_a_competitor(
     app: FastAPI, marked: Study, lines: list[str], secrets: set[str]
 ) -> None:
-    client, other = rater(app, marked, "somebody"), rater(app, marked, MARKS["rater"])  # who reads an error sees the own name, no other
+    client, other = (
+        rater(app, marked, "somebody"),
+        rater(app, marked, MARKS["rater"]),
+    )  # who reads an error sees the own name, no other
     choose(other, marked.batch.id, look(other, marked.batch.id).ballot_id, "a", reason=MARKS["rater"])
     with app.state.database.session_scope(write=False) as session:
         secrets |= {str(id_) for id_ in session.scalars(select(Voter.id))}
