@@ -106,7 +106,7 @@ def run(asked: Asked, schema: BaseSchema, operation: tuple[str, str], mode: Gene
         max_examples=examples, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
     )
     @given(case=strategy, for_real=st.booleans())
-    def ask(case: Case, for_real: bool) -> None:  # noqa: FBT001 (drawn)
+    def ask(case: Case, for_real: bool) -> None:
         asked.ask(case, for_real=for_real)
 
     ask()
@@ -117,7 +117,7 @@ def test_what_fits_the_description_is_answered_as_it_says(
     asked: Asked, schema: BaseSchema, operation: tuple[str, str]
 ) -> None:
     run(asked, schema, operation, GenerationMode.POSITIVE, FEW)
-    good = {status for path, status in asked.statuses if path == operation[1] and status < 300}  # noqa: PLR2004
+    good = {status for path, status in asked.statuses if path == operation[1] and status < 300}
     deep = not operation[1].endswith(("undo", "recognised"))  # those need a vote first: the walk below
     assert bool(good) >= deep, "never got as far as the work itself"
 
