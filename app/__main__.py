@@ -9,7 +9,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import __version__
-from app.cli import evaluating, library, sample, serve, simulating, tokens, training, up, worker
+from app.cli import controls, evaluating, library, raters, sample, serve, simulating, tokens, training, up, worker
 from app.cli.address import last_known
 from app.cli.follow import ensure_training
 from app.cli.output import console
@@ -38,6 +38,9 @@ cli.command()(evaluating.launch)
 cli.add_typer(evaluating.batches, name="batches")
 cli.command()(evaluating.status)
 cli.command()(evaluating.report)
+cli.add_typer(raters.raters, name="raters")
+cli.command()(controls.canaries)
+cli.add_typer(controls.controls, name="controls")
 cli.command()(simulating.simulate)
 cli.add_typer(sample.sample, name="sample")
 cli.add_typer(tokens.tokens, name="tokens")

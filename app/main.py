@@ -16,6 +16,7 @@ from app.web import (
     api,
     api_docs,
     batches,
+    canaries,
     datasets,
     enter,
     errors,
@@ -33,6 +34,7 @@ from app.web import (
     suites,
     tokens,
     vote,
+    yours,
 )
 from app.web.limits import Limits
 from app.web.live import LiveHub
@@ -46,14 +48,15 @@ _LARGEST_BODY = 1_000_000
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """The poller of live hints runs as long as the application."""
-    poller = asyncio.create_task(app.state.live.run())
+    """The poller of live hints and the canary script run as long as the application."""
+    tasks = [asyncio.create_task(app.state.live.run()), asyncio.create_task(canaries.watch(app))]
     try:
         yield
     finally:
-        poller.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await poller
+        for task in reversed(tasks):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -79,8 +82,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(metrics.MeterMiddleware)
     errors.install(app)
     for module in (
-        enter, join, account, home, datasets, models, suites, runs, batches, raters, pairs, vote, results, operations,
-        tokens, ready, metrics, api_docs,
+        enter, join, account, tokens, home, datasets, models, suites, runs, batches, raters, pairs, vote, yours,
+        results, operations, ready, metrics, api_docs,
     ):  # fmt: skip
         app.include_router(module.router, include_in_schema=False)
     for documented in (api, reports):

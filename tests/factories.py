@@ -17,7 +17,8 @@ from fastapi.testclient import TestClient
 from sqlalchemy.orm import Session
 
 from app import jobs
-from app.config import Settings
+from app.config import DATA, Settings
+from app.domain.names import CONTROLS
 from app.domain.recipes import RecipeRow
 from app.domain.terms import Choice, FinishReason, JobState, Role, RunKind, VoterKind
 from app.main import create_app
@@ -28,6 +29,7 @@ from app.services import accounts, assignment, eval_batches, responses, voting
 from app.services.assignment import Rules
 from app.services.base_models import Fetched, add_base_model, fetch_base_model, mark_ready
 from app.services.checkpoints import SavedAdapter, register_adapter
+from app.services.controls import import_controls
 from app.services.datasets import import_dataset
 from app.services.eval_batches import LaunchPlan
 from app.services.responses import Generated, Planned
@@ -137,7 +139,8 @@ def question(planned: Planned) -> str:
 
 def plain_text(position: int, planned: Planned) -> str:
     """A text that says which member wrote it."""
-    return f"Member {position} on “{question(planned)}”, take {planned.replicate}."
+    again = " once more" if planned.key["twin"] else ""
+    return f"Member {position} on “{question(planned)}”, take {planned.replicate}{again}."
 
 
 def write_responses(session: Session, batch: EvalBatch, text: Text = plain_text, *, now: datetime = NOW) -> int:
@@ -179,6 +182,8 @@ def make_study(
     base = make_base(session, folder)
     adapters = tuple(make_adapter(session, folder, name=f"brie-v{number + 1}") for number in range(challengers))
     names = tuple(adapter.name for adapter in adapters)
+    if plan.get("gold_pairs") or plan.get("canary_pairs"):
+        import_control_pairs(session)
     batch = eval_batches.launch(
         session, LaunchPlan(suite=suite.name, challengers=names, **plan), secret=RULES.secret, now=NOW
     )
@@ -194,6 +199,12 @@ def write_sample(session: Session, batches: Sequence[EvalBatch], folder: Path) -
     (folder / RESPONSES).write_text(rows, encoding="utf-8")
     found: dict[str, Any] = json.loads(manifest)
     return found
+
+
+def import_control_pairs(session: Session) -> None:
+    """The gold and canary pairs that ship."""
+    for name in CONTROLS:
+        import_controls(session, DATA / "controls" / f"{name.removeprefix('brie-')}.jsonl", now=NOW, name=name)
 
 
 def pairs_of(session: Session, batch: EvalBatch) -> list[Pair]:

@@ -120,6 +120,7 @@ def launch_tiny_batch(
     replicates: int = 1,
     max_new_tokens: int = 16,
     adapter: Path | None = None,
+    placebo_pairs: int = 0,
 ) -> EvalBatch:
     """Base model, adapter (a copy of its folder may be named), suite, and an eval batch that waits for its worker.
 
@@ -150,6 +151,7 @@ def launch_tiny_batch(
             challengers=(checkpoint.name,),
             sampling=Sampling(max_new_tokens=max_new_tokens),
             replicates=replicates,
+            placebo_pairs=placebo_pairs,
         )
         return eval_batches.launch(session, plan, secret=RULES.secret, now=NOW)
 

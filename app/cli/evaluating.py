@@ -2,11 +2,12 @@
 
 import shlex
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from app.cli.address import last_known
+from app.cli.exclusion import EXCLUSION_HELP, exclusion_of
 from app.cli.follow import follow
 from app.cli.library import DetachFlag, NameOption
 from app.cli.output import JsonFlag, console, print_json, print_rows
@@ -14,7 +15,7 @@ from app.cli.prepare import prepare
 from app.config import get_settings
 from app.db import session_scope
 from app.domain.sampling import Sampling
-from app.domain.terms import Design, Queue
+from app.domain.terms import Design, Queue, Reveal
 from app.models import EvalBatch
 from app.queries.batches import BatchRow, batch_rows
 from app.queries.jobs import unfinished_jobs, worker_alive
@@ -38,6 +39,19 @@ def launch(
     max_new_tokens: Annotated[int, typer.Option(help="Longest response, in tokens.")] = Sampling.max_new_tokens,
     round_robin: Annotated[bool, typer.Option("--round-robin", help="Challengers also meet each other.")] = False,
     allow_repeats: Annotated[bool, typer.Option("--allow-repeats", help="One person may vote on all pairs.")] = False,
+    gold: Annotated[int, typer.Option(help="Pairs with a known better text; each rater gets each in both orders.")] = 0,
+    repeats: Annotated[int, typer.Option(help="Pairs shown again to each rater, sides exchanged.")] = 0,
+    placebo: Annotated[int, typer.Option(help="Pairs of the baseline with itself, at most one a prompt.")] = 0,
+    canaries: Annotated[int, typer.Option(help="Pairs that a script votes on, to find a mixed-up order.")] = 4,
+    ask_recognised: Annotated[
+        bool, typer.Option("--ask-recognised", help="Ask raters whether they recognised a checkpoint.")
+    ] = False,
+    votes_per_rater: Annotated[int | None, typer.Option(help="Votes by one rater, at most.")] = None,
+    most_votes: Annotated[int | None, typer.Option(help="Votes in all, at most.")] = None,
+    reveal: Annotated[Reveal, typer.Option(help="When it is told who wrote what.")] = Reveal.AT_CLOSE,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Leave out raters: " + EXCLUSION_HELP + "; may be given several times.")
+    ] = None,
     name: NameOption = "",
     detach: DetachFlag = False,
 ) -> None:
@@ -54,6 +68,15 @@ def launch(
         votes_per_pair=votes,
         seed=seed,
         allow_repeats=allow_repeats,
+        reveal=reveal,
+        exclusion=exclusion_of(exclude or []),
+        rater_limit=votes_per_rater,
+        vote_limit=most_votes,
+        gold_pairs=gold,
+        repeat_pairs=repeats,
+        placebo_pairs=placebo,
+        canary_pairs=canaries,
+        ask_recognised=ask_recognised,
     )
     with session_scope() as session:
         batch = eval_batches.launch(session, plan, secret=get_settings().secret_key(), now=datetime.now(UTC))
@@ -150,13 +173,22 @@ def status(batch: Annotated[str, typer.Argument(help="One eval batch only.")] = 
 
 
 def report(batch: str, as_json: JsonFlag = False) -> None:
-    """Print what the votes say, with intervals."""
+    """Print what the votes say, with intervals. Exit code 1 when the canaries found an order mixed up."""
     prepare()
     with session_scope(write=False) as session:
         found = report_of(session, find_batch(session, batch).id)
+    suspect = bool(found["mapping_suspect"])
     if as_json:
         print_json(found)
-        return
+    elif suspect:
+        console.print(found["canaries"]["sentence"], highlight=False, soft_wrap=True)
+    else:
+        _print_report(found)
+    if suspect:
+        raise typer.Exit(1)
+
+
+def _print_report(found: dict[str, Any]) -> None:
     for matchup in found["matchups"]:
         console.print(matchup["sentence"], highlight=False, soft_wrap=True)
         cells = {"all prompts": matchup["raters"]["all"], **matchup["raters"]["domains"]}
@@ -164,6 +196,9 @@ def report(batch: str, as_json: JsonFlag = False) -> None:
         print_rows([_line(label, cell) for label, cell in cells.items()], as_json=False, empty="No votes yet.")
     if not found["matchups"]:
         console.print("No pairs yet. Responses are written first; voting opens pair by pair.")
+    for check in ("placebo", "gold"):
+        if found[check]:
+            console.print(found[check]["sentence"], highlight=False, soft_wrap=True)
 
 
 def _line(label: str, cell: dict[str, object]) -> dict[str, object]:

@@ -8,6 +8,11 @@ from app.domain.errors import BadInputError
 SAMPLE = "sample"
 """First part of the names of what ships with the arena: ``sample/epoch-1``, ``sample-brie-in-domain``."""
 
+GOLD = "brie-gold"
+CANARY = "brie-canary"
+CONTROLS = (GOLD, CANARY)
+"""Suites of control pairs. Nothing is compared on them, so no list and no form offers them."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 LONGEST_PERSON = 80

@@ -34,6 +34,18 @@ def response_seed(batch_seed: int, prompt_sha256: str, replicate: int, fingerpri
     return int.from_bytes(digest[:8], "big") >> (64 - _SEED_BITS)
 
 
+def drawn(seed: int, what: str, hashes: Sequence[str], count: int) -> list[int]:
+    """The places of ``count`` of these hashes, drawn by the seed of a batch and in their own order.
+
+    Another ``what`` gives another draw. As with sampling seeds, nothing else matters: not a library's generator either.
+    """
+    ranked = sorted(
+        range(len(hashes)),
+        key=lambda place: hashlib.sha256(json.dumps(["drawn", seed, what, hashes[place]]).encode()).digest(),
+    )
+    return sorted(ranked[:count])
+
+
 def settle(first_text: str, second_text: str) -> Settled | None:
     """Why this pair needs no voter, or ``None`` if it does.
 

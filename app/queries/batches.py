@@ -9,10 +9,10 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from app.domain.errors import NotFoundError
-from app.domain.names import SAMPLE
+from app.domain.names import CANARY, GOLD, SAMPLE
 from app.domain.sampling import Sampling
 from app.domain.terms import BallotState, BatchState, CheckpointKind, Design, PairKind, Reveal, VoterKind
-from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Response, Suite, Tally, Voter
+from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Prompt, Response, Suite, Tally, Voter
 from app.queries.checkpoints import CheckpointRow, checkpoint_rows
 from app.queries.jobs import JobView, job_views
 from app.queries.paging import FIRST_PAGE, Wanted, Window, find
@@ -91,6 +91,11 @@ class BatchPage:
     open_ballots: int
     checkpoints: tuple[CheckpointRow, ...]
     warnings: tuple[str, ...]
+    checks: tuple[tuple[str, str], ...]
+    """What checks raters and arena, and the limits of votes, as (what, how); all of it is frozen."""
+    check_pairs: int
+    """Placebo, gold and canary pairs that are there."""
+    planned_check_pairs: int
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,9 @@ class LaunchPage:
     suites: tuple[SuiteRow, ...]
     checkpoints: tuple[CheckpointRow, ...]
     defaults: Sampling
+    gold: int
+    """Gold pairs that can be drawn from."""
+    canary: int
 
 
 NEWEST_FIRST = (EvalBatch.created_at.desc(), EvalBatch.name)
@@ -121,14 +129,17 @@ def batch_rows(session: Session, *conditions: Any) -> tuple[BatchRow, ...]:
     votes = _counts(
         session,
         select(Tally.eval_batch_id, func.sum(Tally.first + Tally.second + Tally.tie))
-        .where(Tally.eval_batch_id.in_(ids), Tally.voter_kind == VoterKind.RATER)
+        .join(Pair, Pair.id == Tally.pair_id)
+        .where(Tally.eval_batch_id.in_(ids), Tally.voter_kind == VoterKind.RATER, Pair.kind == PairKind.MAIN)
         .group_by(Tally.eval_batch_id),
     )
     simulated = _counts(
         session,
         select(Ballot.eval_batch_id, func.count(Ballot.id))
         .join(Voter, Voter.id == Ballot.voter_id)
+        .join(Pair, Pair.id == Ballot.pair_id)
         .where(Ballot.eval_batch_id.in_(ids), Voter.simulated, Ballot.state == BallotState.VOTED)
+        .where(Pair.kind == PairKind.MAIN, Ballot.is_repeat.is_(False))
         .group_by(Ballot.eval_batch_id),
     )
     jobs = job_views(session, (batch.job_id for batch, *_ in found))
@@ -204,6 +215,9 @@ def batch_page(session: Session, batch_id: uuid.UUID) -> BatchPage:
     open_ballots = session.scalar(
         select(func.count(Ballot.id)).where(Ballot.eval_batch_id == batch_id, Ballot.state == BallotState.OPEN)
     )
+    check_pairs = session.scalar(
+        select(func.count(Pair.id)).where(Pair.eval_batch_id == batch_id, Pair.kind != PairKind.MAIN)
+    )
     return BatchPage(
         batch=rows[0],
         sampling=tuple((key, str(value)) for key, value in stored.sampling.items()),
@@ -215,6 +229,24 @@ def batch_page(session: Session, batch_id: uuid.UUID) -> BatchPage:
         open_ballots=open_ballots or 0,
         checkpoints=checkpoints,
         warnings=tuple(early_checkpoint_warnings(checkpoints)),
+        checks=_checks(stored),
+        check_pairs=check_pairs or 0,
+        planned_check_pairs=stored.placebo_pairs + stored.gold_pairs + stored.canary_pairs,
+    )
+
+
+def _checks(batch: EvalBatch) -> tuple[tuple[str, str], ...]:
+    rule = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in batch.exclusion.items())
+    return (
+        ("Canaries", f"{batch.canary_pairs} pairs, by a script" if batch.canary_pairs else "none"),
+        ("Placebo", f"{batch.placebo_pairs} pairs of the baseline with itself" if batch.placebo_pairs else "none"),
+        ("Gold pairs", f"{batch.gold_pairs}, in both orders for each rater" if batch.gold_pairs else "none"),
+        ("Repeats", f"{batch.repeat_pairs} pairs again for each rater" if batch.repeat_pairs else "none"),
+        ("Votes are left out", rule or "never"),
+        ("Asked if they recognised one", "after each vote" if batch.ask_recognised else "no"),
+        ("Votes by one rater", f"at most {batch.rater_limit:,}" if batch.rater_limit else "no limit"),
+        ("Votes in all", f"at most {batch.vote_limit:,}" if batch.vote_limit else "no limit but the plan"),
+        ("Who wrote what is told", "when voting closes" if batch.reveal is Reveal.AT_CLOSE else "never"),
     )
 
 
@@ -222,8 +254,9 @@ def _responses(session: Session, row: BatchRow, batch_id: uuid.UUID) -> int:
     """Responses that are there: the job counts them while it runs, the pairs afterwards."""
     if row.job is not None and row.job.total:
         return min(row.job.done, row.planned_responses)
-    firsts = select(Pair.first_response_id).where(Pair.eval_batch_id == batch_id)
-    seconds = select(Pair.second_response_id).where(Pair.eval_batch_id == batch_id)
+    generated = (Pair.eval_batch_id == batch_id, Pair.kind.in_((PairKind.MAIN, PairKind.PLACEBO)))
+    firsts = select(Pair.first_response_id).where(*generated)
+    seconds = select(Pair.second_response_id).where(*generated)
     used = firsts.union(seconds).subquery()
     return session.scalar(select(func.count(Response.id)).where(Response.id.in_(select(used)))) or 0
 
@@ -240,4 +273,16 @@ def early_checkpoint_warnings(checkpoints: tuple[CheckpointRow, ...]) -> list[st
 def launch_page(session: Session) -> LaunchPage:
     """What the launch form offers."""
     able = checkpoint_rows(session, Checkpoint.kind != CheckpointKind.EXTERNAL)
-    return LaunchPage(suites=suite_rows(session), checkpoints=able, defaults=Sampling())
+    return LaunchPage(
+        suites=suite_rows(session),
+        checkpoints=able,
+        defaults=Sampling(),
+        gold=control_pairs(session, GOLD),
+        canary=control_pairs(session, CANARY),
+    )
+
+
+def control_pairs(session: Session, name: str) -> int:
+    """How many pairs the newest version of a suite of control pairs holds; 0 where none was imported."""
+    newest = select(Suite.id).where(Suite.name == name).order_by(Suite.version.desc()).limit(1).scalar_subquery()
+    return session.scalar(select(func.count(Prompt.id)).where(Prompt.suite_id == newest)) or 0

@@ -60,6 +60,10 @@ class CheckpointPage:
 _NEWEST_FIRST = (Checkpoint.created_at.desc(), Checkpoint.name)
 
 
+COMPETES = Checkpoint.kind != CheckpointKind.CONTROL
+"""What lists show: the two texts of control pairs were written by people and meet nobody."""
+
+
 def _rows(query: Select[Checkpoint, str, str], session: Session) -> tuple[CheckpointRow, ...]:
     return tuple(
         CheckpointRow(
@@ -92,7 +96,7 @@ def _with_names() -> Select[Checkpoint, str, str]:
 
 def checkpoint_rows(session: Session, *conditions: Any) -> tuple[CheckpointRow, ...]:
     """Checkpoints newest first, in one query."""
-    return _rows(_with_names().where(*conditions).order_by(*_NEWEST_FIRST), session)
+    return _rows(_with_names().where(COMPETES, *conditions).order_by(*_NEWEST_FIRST), session)
 
 
 def checkpoints_of_run(session: Session, run_id: uuid.UUID) -> tuple[CheckpointRow, ...]:
@@ -102,7 +106,7 @@ def checkpoints_of_run(session: Session, run_id: uuid.UUID) -> tuple[CheckpointR
 
 def checkpoints_page(session: Session, wanted: Wanted = FIRST_PAGE) -> CheckpointsPage:
     """The list of checkpoints."""
-    ids, window = find(session, wanted, Checkpoint, _NEWEST_FIRST, Checkpoint.name)
+    ids, window = find(session, wanted, Checkpoint, _NEWEST_FIRST, Checkpoint.name, within=COMPETES)
     return CheckpointsPage(checkpoint_rows(session, Checkpoint.id.in_(ids)), window)
 
 
@@ -121,7 +125,7 @@ def checkpoint_page(session: Session, checkpoint_id: uuid.UUID) -> CheckpointPag
     Raises:
         NotFoundError: no checkpoint has this id.
     """
-    rows = _rows(_with_names().where(Checkpoint.id == checkpoint_id), session)
+    rows = checkpoint_rows(session, Checkpoint.id == checkpoint_id)
     stored = session.get(Checkpoint, checkpoint_id)
     if not rows or stored is None:
         raise NotFoundError("There is no such checkpoint. The list of checkpoints shows what exists.")

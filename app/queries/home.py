@@ -11,6 +11,7 @@ from app.domain.names import SAMPLE
 from app.domain.terms import BaseModelState, BatchState, CheckpointKind, PairKind, Queue, VoterKind
 from app.models import BaseModel, Checkpoint, EvalBatch, Pair, Run, Tally
 from app.queries.batches import NEWEST_FIRST, BatchRow, batch_rows
+from app.queries.controls import canaries_of
 from app.queries.jobs import UNFINISHED, JobView, unfinished_jobs, worker_alive
 from app.queries.results import Matchup, results_page
 
@@ -43,6 +44,8 @@ class HomePage:
     all_waiting: int
     newest: BatchRow | None
     newest_matchups: tuple[Matchup, ...]
+    suspect: str
+    """Instead of any result of the newest batch, when its canaries found an order that is mixed up."""
     steps: tuple[NextStep, ...]
     worker_alive: bool
 
@@ -53,6 +56,8 @@ def home_page(session: Session, *, now: datetime, stale_seconds: float) -> HomeP
     ids = set(session.scalars(select(EvalBatch.id).where(_waits()).order_by(*NEWEST_FIRST).limit(_MOST_WAITING)))
     rows = batch_rows(session, or_(EvalBatch.id.in_(ids), _is_sample()))
     newest = results_page(session, facts.newest) if facts.newest else None
+    stored = session.get_one(EvalBatch, facts.newest) if facts.newest else None
+    suspect = canaries_of(session, stored).sentence if stored is not None and stored.canary_pairs else ""
     return HomePage(
         jobs=unfinished_jobs(session, most=_MOST_JOBS),
         all_jobs=facts.jobs,
@@ -61,7 +66,8 @@ def home_page(session: Session, *, now: datetime, stale_seconds: float) -> HomeP
         waiting=tuple(row for row in rows if row.id in ids),
         all_waiting=facts.waiting,
         newest=newest.batch if newest else None,
-        newest_matchups=newest.matchups if newest else (),
+        newest_matchups=newest.matchups if newest and not suspect else (),
+        suspect=suspect,
         steps=_steps(facts, [row for row in rows if row.is_sample]),
         worker_alive=worker_alive(session, queue=Queue.GPU, now=now, stale_seconds=stale_seconds),
     )
@@ -99,7 +105,9 @@ def _main_pairs(what: Any) -> Any:
 
 def _votes(what: Any) -> Any:
     of_people = (Tally.eval_batch_id == EvalBatch.id, Tally.voter_kind == VoterKind.RATER)
-    return select(what).where(*of_people).correlate(EvalBatch)
+    main = Pair.kind == PairKind.MAIN
+    query = select(what).select_from(Tally).join(Pair, Pair.id == Tally.pair_id)
+    return query.where(*of_people, main).correlate(EvalBatch)
 
 
 _VERDICTS = Tally.first + Tally.second + Tally.tie

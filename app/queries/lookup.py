@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.domain.errors import NotFoundError
+from app.domain.names import CONTROLS
 from app.domain.terms import CheckpointKind
 from app.models import BaseModel, Checkpoint, Dataset, EvalBatch, Run, Suite
 
@@ -31,10 +32,13 @@ def find_suite(session: Session, name: str) -> Suite:
         NotFoundError: there is none; lists what exists.
     """
     plain, version = _name_and_version(name)
-    query = select(Suite).where(Suite.name == plain).order_by(Suite.version.desc()).limit(1)
+    competes = Suite.name.not_in(CONTROLS)  # nothing is compared on control pairs
+    query = select(Suite).where(Suite.name == plain, competes).order_by(Suite.version.desc()).limit(1)
     suite = session.scalar(query.where(Suite.version == version) if version is not None else query)
     if suite is None:
-        known = ", ".join(session.scalars(select(Suite.name).distinct().order_by(Suite.name))) or "none yet"
+        known = (
+            ", ".join(session.scalars(select(Suite.name).where(competes).distinct().order_by(Suite.name))) or "none yet"
+        )
         raise NotFoundError(
             f"There is no suite {name!r}. Known: {known}. Import one with `./arena suites import FILE`."
         )
@@ -98,16 +102,17 @@ def find_checkpoint(session: Session, wanted: str) -> Checkpoint:
     Raises:
         NotFoundError: there is none; lists the newest.
     """
-    by_name = session.scalar(select(Checkpoint).where(Checkpoint.name == wanted))
+    competes = Checkpoint.kind != CheckpointKind.CONTROL
+    by_name = session.scalar(select(Checkpoint).where(Checkpoint.name == wanted, competes))
     if by_name is not None:
         return by_name
     if len(wanted) >= _SHORTEST_FINGERPRINT:
         by_print = session.scalars(
-            select(Checkpoint).where(Checkpoint.fingerprint.startswith(wanted, autoescape=True))
+            select(Checkpoint).where(Checkpoint.fingerprint.startswith(wanted, autoescape=True), competes)
         ).all()
         if len(by_print) == 1:
             return by_print[0]
-    newest = select(Checkpoint.name).order_by(Checkpoint.created_at.desc()).limit(8)
+    newest = select(Checkpoint.name).where(competes).order_by(Checkpoint.created_at.desc()).limit(8)
     known = ", ".join(session.scalars(newest)) or "none yet; train one with `./arena train brie-v1`"
     raise NotFoundError(f"There is no checkpoint {wanted!r}. Known: {known}.")
 

@@ -135,7 +135,7 @@ def _batches(session: Session, found: Sequence[EvalBatch], *, now: datetime) -> 
         .group_by(Ballot.eval_batch_id)
     )  # fmt: skip
     votes = {batch_id: int(count) for batch_id, count in shown}
-    seats = _counts(session, Seat.eval_batch_id, Seat.eval_batch_id.in_(ids), Seat.revoked_at.is_(None))
+    seats = _counts(session, Seat.eval_batch_id, Seat.eval_batch_id.in_(ids))
     invites = _counts(session, Invite.eval_batch_id, Invite.eval_batch_id.in_(ids))
     open_invites = _counts(session, Invite.eval_batch_id, Invite.eval_batch_id.in_(ids), *_lets_in(now))
     return tuple(

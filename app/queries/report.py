@@ -5,18 +5,21 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.models import EvalBatch
+from app.queries.controls import Canaries, Gold, Placebo, checks_of
 from app.queries.results import Cell, Matchup, results_page
 
 SCHEMA = "brie-arena-report/1"
 
 
 def report(session: Session, batch_id: uuid.UUID) -> dict[str, Any]:
-    """Everything the results page shows.
+    """Everything the results page shows. Where canaries found an order mixed up, there is no matchup to quote.
 
     Raises:
         NotFoundError: no eval batch has this id.
     """
     page = results_page(session, batch_id)
+    checks = checks_of(session, session.get_one(EvalBatch, batch_id))
     batch = page.batch
     return {
         "schema": SCHEMA,
@@ -34,7 +37,11 @@ def report(session: Session, batch_id: uuid.UUID) -> dict[str, Any]:
             "simulated_votes": batch.simulated_votes,
             "votes_wanted": batch.votes_wanted,
         },
-        "matchups": [_matchup(matchup) for matchup in page.matchups],
+        "mapping_suspect": checks.suspect,
+        "matchups": [] if checks.suspect else [_matchup(matchup) for matchup in page.matchups],
+        "placebo": _placebo(checks.placebo) if checks.placebo else None,
+        "canaries": _canaries(checks.canaries) if checks.canaries else None,
+        "gold": _gold(checks.gold) if checks.gold else None,
     }
 
 
@@ -54,6 +61,50 @@ def _matchup(matchup: Matchup) -> dict[str, Any]:
             "losses": matchup.settled.losses,
             "ties": matchup.settled.ties,
         },
+    }
+
+
+def _placebo(placebo: Placebo) -> dict[str, Any]:
+    return {
+        "sentence": placebo.sentence,
+        "planned_pairs": placebo.planned,
+        "pairs": placebo.pairs,
+        "behaves": placebo.behaves,
+        "all": _cell(placebo.cell),
+        "sides": [
+            {"voter": side.voter, "a": side.a, "n": side.n, "interval": list(side.interval)} for side in placebo.sides
+        ],
+    }
+
+
+def _canaries(canaries: Canaries) -> dict[str, Any]:
+    return {
+        "sentence": canaries.sentence,
+        "pairs": canaries.pairs,
+        "right": canaries.right,
+        "wrong": canaries.wrong,
+        "runs": [
+            {
+                "at": run.at.isoformat(),
+                "version": run.version,
+                "wanted": run.wanted,
+                "right": run.right,
+                "wrong": run.wrong,
+                "note": run.note,
+            }
+            for run in canaries.runs
+        ],
+    }
+
+
+def _gold(gold: Gold) -> dict[str, Any]:
+    return {
+        "sentence": gold.sentence,
+        "pairs": gold.pairs,
+        "right": gold.right,
+        "wrong": gold.wrong,
+        "tie": gold.tie,
+        "orders": {row.order.value: {"right": row.right, "wrong": row.wrong, "tie": row.tie} for row in gold.orders},
     }
 
 

@@ -70,7 +70,10 @@ class ResultsPage:
 
 
 @dataclass(frozen=True)
-class _PairTally:
+class PairTally:
+    """The votes on one pair from the side of ``second``."""
+
+    pair_id: uuid.UUID
     prompt_id: uuid.UUID
     domain: Domain
     category: str
@@ -87,28 +90,36 @@ def results_page(session: Session, batch_id: uuid.UUID) -> ResultsPage:
     rows = batch_rows(session, EvalBatch.id == batch_id)
     if not rows:
         raise NotFoundError("There is no such eval batch. The list of eval batches shows what exists.")
-    found: dict[tuple[uuid.UUID, uuid.UUID], list[_PairTally]] = defaultdict(list)
-    query = (
-        select(Pair, Prompt.domain, Prompt.category, StoredTally)
-        .join(Prompt, Prompt.id == Pair.prompt_id)
-        .join(
-            StoredTally,
-            (StoredTally.pair_id == Pair.id) & (StoredTally.voter_kind == VoterKind.RATER),
-            isouter=True,
-        )
-        .where(Pair.eval_batch_id == batch_id, Pair.kind == PairKind.MAIN)
-        .order_by(Prompt.position, Pair.replicate)
-    )
-    for pair, domain, category, stored in session.execute(query):
-        found[pair.first_id, pair.second_id].append(
-            _PairTally(pair.prompt_id, domain, category, of_second(stored), _settled(pair))
-        )
+    found: dict[tuple[uuid.UUID, uuid.UUID], list[PairTally]] = defaultdict(list)
+    for pair, tally in pair_tallies(session, batch_id, PairKind.MAIN, VoterKind.RATER):
+        found[pair.first_id, pair.second_id].append(tally)
     names = dict(session.execute(select(Checkpoint.id, Checkpoint.name)).all())
     position = {name: place for place, name in enumerate((rows[0].baseline, *rows[0].challengers))}
     label = _SIMULATED if rows[0].simulated_votes else ""
     matchups = [_matchup(names[first], names[second], second, pairs, label) for (first, second), pairs in found.items()]
     matchups.sort(key=lambda m: (position.get(m.first, 0), position.get(m.second, 0)))
     return ResultsPage(rows[0], tuple(matchups), session.get_one(EvalBatch, batch_id).allow_repeats)
+
+
+def pair_tallies(
+    session: Session, batch_id: uuid.UUID, kind: PairKind, voter_kind: VoterKind
+) -> list[tuple[Pair, PairTally]]:
+    """Pairs of one kind with the votes of one kind of voter: what is published and what the checks read."""
+    query = (
+        select(Pair, Prompt.domain, Prompt.category, StoredTally)
+        .join(Prompt, Prompt.id == Pair.prompt_id)
+        .join(
+            StoredTally,
+            (StoredTally.pair_id == Pair.id) & (StoredTally.voter_kind == voter_kind),
+            isouter=True,
+        )
+        .where(Pair.eval_batch_id == batch_id, Pair.kind == kind)
+        .order_by(Prompt.position, Pair.replicate)
+    )
+    return [
+        (pair, PairTally(pair.id, pair.prompt_id, domain, category, of_second(stored), _settled(pair)))
+        for pair, domain, category, stored in session.execute(query)
+    ]
 
 
 def of_second(stored: StoredTally | None) -> Tally:
@@ -129,11 +140,11 @@ def _settled(pair: Pair) -> Tally:
     )
 
 
-def _matchup(first: str, second: str, second_id: uuid.UUID, pairs: list[_PairTally], label: str) -> Matchup:
+def _matchup(first: str, second: str, second_id: uuid.UUID, pairs: list[PairTally], label: str) -> Matchup:
     whole = cell("all prompts", pairs)
     present = [domain for domain in Domain if any(pair.domain is domain for pair in pairs)]
     categories = list(dict.fromkeys(pair.category for pair in pairs))
-    tally, summary = _pool(pairs)
+    tally, summary = pool(pairs)
     where = DOMAIN_WORDS[present[0]] if len(present) == 1 else None
     return Matchup(
         first=first,
@@ -148,8 +159,8 @@ def _matchup(first: str, second: str, second_id: uuid.UUID, pairs: list[_PairTal
     )
 
 
-def _pool(
-    pairs: Iterable[_PairTally], of: Callable[[_PairTally], Tally] = lambda pair: pair.tally
+def pool(
+    pairs: Iterable[PairTally], of: Callable[[PairTally], Tally] = lambda pair: pair.tally
 ) -> tuple[Tally, Summary | None]:
     """All verdicts of the pairs, and their summary clustered by prompt."""
     by_prompt: dict[uuid.UUID, Tally] = defaultdict(lambda: _NOTHING)
@@ -159,9 +170,9 @@ def _pool(
     return reduce(add, by_prompt.values(), _NOTHING), summary
 
 
-def cell(label: str, pairs: list[_PairTally], of: Callable[[_PairTally], Tally] = lambda pair: pair.tally) -> Cell:
+def cell(label: str, pairs: list[PairTally], of: Callable[[PairTally], Tally] = lambda pair: pair.tally) -> Cell:
     """One slice with its rate and both intervals."""
-    tally, summary = _pool(pairs, of)
+    tally, summary = pool(pairs, of)
     early = summary is None or too_early(summary)
     shown = None if summary is None or early else live(summary)
     return Cell(

@@ -8,8 +8,8 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from app.domain.errors import NotFoundError
-from app.domain.terms import BallotState, BatchState, Reveal, VoterKind
-from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Suite, Voter
+from app.domain.terms import BallotState, BatchState, PairKind, Reveal, VoterKind
+from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Suite, Voter
 
 
 class Reading(StrEnum):
@@ -68,7 +68,8 @@ def batch_of(session: Session, batch_id: uuid.UUID) -> tuple[EvalBatch, PairsBat
     votes, simulated = session.execute(
         select(func.count(Ballot.id), func.count(case((Voter.simulated, 1))))
         .join(Voter, Voter.id == Ballot.voter_id)
-        .where(Ballot.eval_batch_id == batch_id, Ballot.voter_kind == VoterKind.RATER)
+        .join(Pair, Pair.id == Ballot.pair_id)
+        .where(Ballot.eval_batch_id == batch_id, Ballot.voter_kind == VoterKind.RATER, Pair.kind == PairKind.MAIN)
         .where(Ballot.state == BallotState.VOTED, Ballot.is_repeat.is_(False))
     ).one()
     baseline, *challengers = (Member(id_, name) for id_, name in members)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.errors import BadInputError, ConflictError
 from app.domain.names import SAMPLE
-from app.domain.terms import BatchState, FinishReason, Split
+from app.domain.terms import BatchState, FinishReason, PairKind, Split
 from app.models import (
     BaseModel,
     BatchCheckpoint,
@@ -160,7 +160,9 @@ def _responses(session: Session, batch: EvalBatch, members: Sequence[uuid.UUID])
     """
     rows: dict[tuple[int, int, int], dict[str, Any]] = {}
     pairs = session.execute(
-        select(Prompt, Pair).join(Prompt, Prompt.id == Pair.prompt_id).where(Pair.eval_batch_id == batch.id)
+        select(Prompt, Pair)
+        .join(Prompt, Prompt.id == Pair.prompt_id)
+        .where(Pair.eval_batch_id == batch.id, Pair.kind == PairKind.MAIN)
     ).all()
     ids = [id_ for _, pair in pairs for id_ in (pair.first_response_id, pair.second_response_id)]
     found = {row.id: row for row in session.scalars(select(Response).where(Response.id.in_(ids)))}
@@ -181,11 +183,10 @@ def _responses(session: Session, batch: EvalBatch, members: Sequence[uuid.UUID])
                 "text": response.text,
                 "engine": response.engine,
             }
-    if len(rows) != batch.planned_responses:
+    wanted = batch.planned_responses - 2 * batch.placebo_pairs
+    if len(rows) != wanted:
         state = "closed" if batch.state is BatchState.CLOSED else "open"
-        raise ConflictError(
-            f"{batch.name} ({state}) has {len(rows)} of {batch.planned_responses} responses. Let it finish first."
-        )
+        raise ConflictError(f"{batch.name} ({state}) has {len(rows)} of {wanted} responses. Let it finish first.")
     return [rows[place] for place in sorted(rows)]
 
 

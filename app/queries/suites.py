@@ -10,6 +10,7 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from app.domain.errors import NotFoundError
+from app.domain.names import CONTROLS
 from app.domain.terms import Domain
 from app.models import EvalBatch, Prompt, Suite
 from app.queries.paging import FIRST_PAGE, Wanted, Window, find
@@ -104,6 +105,9 @@ def messages_of(raw: list[Any]) -> tuple[Message, ...]:
     return tuple(Message(role=m["role"], content=m["content"]) for m in raw)
 
 
+COMPETES = Suite.name.not_in(CONTROLS)
+"""What lists show: nothing is compared on control pairs, and they are edited in their file."""
+
 _BY_NAME = (Suite.name, Suite.version.desc())
 
 
@@ -116,7 +120,7 @@ def suite_rows(session: Session, *conditions: Any) -> tuple[SuiteRow, ...]:
             func.coalesce(func.sum(case((Prompt.domain == Domain.IN_DOMAIN, 1), else_=0)), 0),
         )
         .join(Prompt, Prompt.suite_id == Suite.id, isouter=True)
-        .where(*conditions)
+        .where(COMPETES, *conditions)
         .group_by(Suite.id)
         .order_by(*_BY_NAME)
     ).all()
@@ -148,7 +152,7 @@ def suite_rows(session: Session, *conditions: Any) -> tuple[SuiteRow, ...]:
 
 def suites_page(session: Session, wanted: Wanted = FIRST_PAGE) -> SuitesPage:
     """The list of suites."""
-    ids, window = find(session, wanted, Suite, _BY_NAME, Suite.name, Suite.title)
+    ids, window = find(session, wanted, Suite, _BY_NAME, Suite.name, Suite.title, within=COMPETES)
     return SuitesPage(suite_rows(session, Suite.id.in_(ids)), window)
 
 

@@ -184,6 +184,8 @@ def _pairs(session: Session, batch: EvalBatch, voter: Voter) -> _Rows:
 
 def _draw(session: Session, batch: EvalBatch, pairs: _Rows, mine: _Rows, rng: random.Random) -> _Card | None:
     """What comes next: a ticket for everything that this rater may still meet, so that checks lie anywhere."""
+    if not pairs:
+        return None  # gold pairs are there from the launch on; alone they would announce themselves
     within = _within(batch, pairs, mine)
     checks = [*_gold(session, batch, mine), *_repeats(session, batch, mine, rng)]
     places = len(within) if batch.allow_repeats else len({(row.prompt_id, row.replicate) for row in within})

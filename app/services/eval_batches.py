@@ -9,20 +9,42 @@ from sqlalchemy.orm import Session
 
 from app import jobs
 from app.domain.errors import BadInputError, ConflictError
+from app.domain.names import CANARY, GOLD
 from app.domain.pairing import MAX_RESPONSES, matchups, planned_pairs
 from app.domain.sampling import Sampling, require_in_range
 from app.domain.terms import BatchState, CheckpointKind, Design, JobKind, JobState, Reveal
 from app.models import BatchCheckpoint, Checkpoint, EvalBatch, Job, Prompt, Suite
+from app.queries.batches import control_pairs
 from app.queries.lookup import base_of, find_checkpoint, find_suite
 from app.queries.seals import plan_seal
 from app.services.assignment import lapse
+from app.services.controls import form_controls
 from app.services.events import announce
 
 BASE_WORD = "base"
 """In a plan: the bare base of the challengers."""
 
 
-_PLAN_RANGES = {"replicates": (1, 100), "votes_per_pair": (1, 100), "seed": (0, 2**63 - 1)}
+_PLAN_RANGES = {
+    "replicates": (1, 100),
+    "votes_per_pair": (1, 100),
+    "seed": (0, 2**63 - 1),
+    "gold_pairs": (0, 1_000),
+    "repeat_pairs": (0, 1_000),
+    "placebo_pairs": (0, 1_000),
+    "canary_pairs": (0, 1_000),
+    "rater_limit": (1, 100_000),
+    "vote_limit": (1, 1_000_000),
+}
+EXCLUSION_RANGES = {
+    "gold_min": (0, 1),
+    "gold_votes": (1, 1_000),
+    "agreement_min": (0, 1),
+    "fast_max": (0, 1),
+    "side_max": (0.5, 1),
+}
+"""What may be given as a rule of exclusion: shares, and gold votes before the first applies."""
+
 _LONGEST_NAME = 120
 
 
@@ -61,7 +83,11 @@ def launch(session: Session, plan: LaunchPlan, *, secret: bytes, now: datetime) 
         ConflictError: the name is taken, or a checkpoint failed its effect gate.
     """
     _check_numbers(plan)
-    batch = freeze(session, plan, find_suite(session, plan.suite), _members(session, plan), secret=secret, now=now)
+    suite = find_suite(session, plan.suite)
+    members = _members(session, plan)
+    _check_controls(session, plan)
+    batch = freeze(session, plan, suite, members, secret=secret, now=now)
+    form_controls(session, batch, secret=secret, now=now)
     batch.job_id = jobs.enqueue(session, JobKind.GENERATE, batch.id, title=f"Generate for {batch.name}", now=now).id
     session.flush()
     return batch
@@ -78,7 +104,9 @@ def freeze(
     """
     prompts = session.scalar(select(func.count(Prompt.id)).where(Prompt.suite_id == suite.id)) or 0
     meetings = matchups(plan.design, members[0].fingerprint, [c.fingerprint for c in members[1:]])
-    responses = prompts * plan.replicates * len(members)
+    pairs = planned_pairs(prompts, plan.replicates, len(meetings))
+    responses = prompts * plan.replicates * len(members) + 2 * plan.placebo_pairs
+    _check_counts(plan, members[0], prompts=prompts, pairs=pairs)
     if responses > MAX_RESPONSES:
         raise BadInputError(f"This plan needs {responses} responses; at most {MAX_RESPONSES} fit one eval batch.")
     batch = EvalBatch(
@@ -102,7 +130,7 @@ def freeze(
         ask_recognised=plan.ask_recognised,
         reveal=plan.reveal,
         state=BatchState.OPEN,
-        planned_pairs=planned_pairs(prompts, plan.replicates, len(meetings)),
+        planned_pairs=pairs,
         planned_responses=responses,
         created_at=now,
         closed_at=None,
@@ -123,11 +151,67 @@ def freeze(
 
 
 def _check_numbers(plan: LaunchPlan) -> None:
-    require_in_range(vars(plan), _PLAN_RANGES)
+    given = {name: value for name, value in vars(plan).items() if value is not None}
+    require_in_range(given, {name: span for name, span in _PLAN_RANGES.items() if name in given})
+    _check_exclusion(plan)
     if len(plan.name) > _LONGEST_NAME:
         raise BadInputError(f"Nothing was launched: the name may have {_LONGEST_NAME} characters at most.")
     if plan.sampling.temperature == 0 and plan.replicates > 1:
         raise BadInputError("Nothing was launched: at temperature 0 every replicate would be the same text.")
+
+
+def _check_exclusion(plan: LaunchPlan) -> None:
+    unknown = plan.exclusion.keys() - EXCLUSION_RANGES.keys()
+    if unknown:
+        raise BadInputError(
+            f"Nothing was launched: a rule of exclusion may name {', '.join(EXCLUSION_RANGES)}; "
+            f"{', '.join(sorted(unknown))} is none of them."
+        )
+    require_in_range(plan.exclusion, {name: EXCLUSION_RANGES[name] for name in plan.exclusion})
+    if "gold_votes" in plan.exclusion and "gold_min" not in plan.exclusion:
+        raise BadInputError(
+            "Nothing was launched: the rule says after how many gold votes it applies, and not which share of them "
+            "must be right. Give gold_min as well."
+        )
+    for name, needs, what in (("gold_min", "gold_pairs", "gold pairs"), ("agreement_min", "repeat_pairs", "repeats")):
+        if name in plan.exclusion and not getattr(plan, needs):
+            raise BadInputError(
+                f"Nothing was launched: the rule of exclusion looks at {what}, and the plan has none. "
+                f"Ask for some, or leave {name} out."
+            )
+
+
+def _check_controls(session: Session, plan: LaunchPlan) -> None:
+    for name, wanted, what in ((GOLD, plan.gold_pairs, "gold"), (CANARY, plan.canary_pairs, "canary")):
+        there = control_pairs(session, name)
+        if wanted > there:
+            raise BadInputError(
+                f"Nothing was launched: {wanted} {what} pairs were asked for, and {there} are here. "
+                "Ask for fewer, or add some with `./arena controls import FILE`."
+            )
+
+
+def _check_counts(plan: LaunchPlan, baseline: Checkpoint, *, prompts: int, pairs: int) -> None:
+    """What can only be judged beside the suite and the members."""
+    if plan.repeat_pairs > pairs:
+        raise BadInputError(
+            f"Nothing was launched: {plan.repeat_pairs} pairs cannot be shown again, the plan has {pairs} in all."
+        )
+    if plan.placebo_pairs > prompts:
+        raise BadInputError(
+            f"Nothing was launched: {plan.placebo_pairs} placebo pairs need as many prompts, and the suite has "
+            f"{prompts}."
+        )
+    if plan.placebo_pairs and plan.sampling.temperature == 0:
+        raise BadInputError(
+            "Nothing was launched: at temperature 0 the baseline gives the same text twice, so it cannot be compared "
+            "with itself. Choose a temperature above 0, or no placebo pairs."
+        )
+    if plan.placebo_pairs and baseline.kind is CheckpointKind.EXTERNAL:
+        raise BadInputError(
+            f"Nothing was launched: of {baseline.name} only responses are here, no weights, so it cannot answer "
+            "again for placebo pairs. Leave them out."
+        )
 
 
 def _members(session: Session, plan: LaunchPlan) -> list[Checkpoint]:

@@ -19,9 +19,7 @@ TITLE = "A comparison of texts"
 DAYS, USES = 7, 20
 MOST_DAYS, MOST_USES = 90, 1000
 LONGEST_TITLE = 120
-REFUSED = (
-    "This link lets nobody in: it may have ended, or all its places are taken. Ask for a new one where you got it."
-)
+REFUSED = "This link lets nobody in: it has ended, or all its places are taken. Ask for a new one where you got it."
 
 
 @dataclass(frozen=True)

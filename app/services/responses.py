@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from app.domain.pairing import matchups, response_seed, settle
+from app.domain.pairing import drawn, matchups, response_seed, settle
 from app.domain.terms import FinishReason, PairKind, VoterKind
 from app.models import BaseModel, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Prompt, Response, Tally
 from app.models.response import RESPONSE_KEY
@@ -50,7 +50,10 @@ class Generated:
 
 
 def plan_of(session: Session, batch: EvalBatch) -> list[Planned]:
-    """All responses the batch needs, prompt by prompt, so that pairs form early."""
+    """All responses the batch needs, prompt by prompt, so that pairs form early.
+
+    The two of a placebo pair lie at a replicate of their own: nobody meets a main text in it.
+    """
     members = session.execute(
         select(Checkpoint, BaseModel, BatchCheckpoint.fingerprint)
         .join(BatchCheckpoint, BatchCheckpoint.checkpoint_id == Checkpoint.id)
@@ -62,8 +65,10 @@ def plan_of(session: Session, batch: EvalBatch) -> list[Planned]:
     sampling_sha256 = sha256_of_json(batch.sampling)
     system_sha256 = hashlib.sha256(batch.system_prompt.encode()).hexdigest()
     system = [{"role": "system", "content": batch.system_prompt}] if batch.system_prompt else []
-    return [
-        Planned(
+
+    def planned(prompt: Prompt, replicate: int, member: int, twin: int = 0) -> Planned:
+        checkpoint, base, fingerprint = members[member]
+        return Planned(
             checkpoint_id=checkpoint.id,
             prompt_id=prompt.id,
             replicate=replicate,
@@ -74,14 +79,19 @@ def plan_of(session: Session, batch: EvalBatch) -> list[Planned]:
                 "prompt_sha256": prompt.sha256,
                 "system_sha256": system_sha256,
                 "sampling_sha256": sampling_sha256,
-                "seed": response_seed(batch.seed, prompt.sha256, replicate, fingerprint, 0),
-                "twin": 0,
+                "seed": response_seed(batch.seed, prompt.sha256, replicate, fingerprint, twin),
+                "twin": twin,
             },
         )
-        for replicate in range(batch.replicates)
-        for prompt in prompts
-        for checkpoint, base, fingerprint in members
-    ]
+
+    placebo = set(drawn(batch.seed, "placebo", [prompt.sha256 for prompt in prompts], batch.placebo_pairs))
+    plan: list[Planned] = []
+    for replicate in range(batch.replicates):
+        for place, prompt in enumerate(prompts):
+            plan += [planned(prompt, replicate, member) for member in range(len(members))]
+            if replicate == 0 and place in placebo:  # between the others, so that they are voted on between them
+                plan += [planned(prompt, batch.replicates, 0, twin) for twin in (0, 1)]
+    return plan
 
 
 def _base_hashes(checkpoint: Checkpoint, base: BaseModel | None) -> dict[str, str]:
@@ -144,7 +154,7 @@ def _paired(
     for start in range(0, len(wanted), _CHUNK):
         query = select(Pair.prompt_id, Pair.replicate, Pair.first_id, Pair.second_id).where(
             Pair.eval_batch_id == batch.id,
-            Pair.kind == PairKind.MAIN,
+            Pair.kind.in_((PairKind.MAIN, PairKind.PLACEBO)),
             Pair.prompt_id.in_(wanted[start : start + _CHUNK]),
         )
         found.update((row.prompt_id, row.replicate, row.first_id, row.second_id) for row in session.execute(query))
@@ -161,28 +171,27 @@ def form_pairs(session: Session, batch: EvalBatch, plan: Sequence[Planned], *, s
         .where(BatchCheckpoint.eval_batch_id == batch.id)
         .order_by(BatchCheckpoint.position)
     ).all()
-    meetings = matchups(batch.design, members[0], members[1:])
+    main = [((one.first, 0), (one.second, 0)) for one in matchups(batch.design, members[0], members[1:])]
+    placebo = [((members[0], 0), (members[0], 1))]
     responses = stored(session, plan)
-    by_place: dict[tuple[uuid.UUID, int], dict[str, tuple[Planned, Response]]] = {}
+    by_place: dict[tuple[uuid.UUID, int], dict[tuple[str, int], tuple[Planned, Response]]] = {}
     for planned in plan:
         if planned.seed in responses:
             place = by_place.setdefault((planned.prompt_id, planned.replicate), {})
-            place[planned.key["fingerprint"]] = (planned, responses[planned.seed])
+            place[planned.key["fingerprint"], planned.key["twin"]] = (planned, responses[planned.seed])
     there = _paired(session, batch, [planned.prompt_id for planned in plan])
     new = 0
     for (prompt_id, replicate), answers in by_place.items():
-        for meeting in meetings:
-            if meeting.first not in answers or meeting.second not in answers:
+        is_placebo = replicate == batch.replicates
+        for one, other in placebo if is_placebo else main:
+            if one not in answers or other not in answers:
                 continue
-            (first, first_response), (second, second_response) = (
-                answers[meeting.first],
-                answers[meeting.second],
-            )
+            (first, first_response), (second, second_response) = answers[one], answers[other]
             if (prompt_id, replicate, first.checkpoint_id, second.checkpoint_id) in there:
                 continue
             pair = Pair(
                 eval_batch_id=batch.id,
-                kind=PairKind.MAIN,
+                kind=PairKind.PLACEBO if is_placebo else PairKind.MAIN,
                 prompt_id=prompt_id,
                 replicate=replicate,
                 first_id=first.checkpoint_id,

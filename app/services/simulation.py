@@ -31,7 +31,8 @@ def begin(session: Session, batch: EvalBatch, *, raters: int, now: datetime) -> 
         raise BadInputError(f"Nothing was simulated: 1 to {MOST_RATERS} raters can vote, not {raters}.")
     if batch.state is BatchState.CLOSED:
         raise ConflictError(f"Nothing was simulated: {batch.name} is closed and takes no votes.")
-    if not session.scalar(select(func.count()).where(Pair.eval_batch_id == batch.id, Pair.settled.is_(None))):
+    votable = (Pair.eval_batch_id == batch.id, Pair.kind == PairKind.MAIN, Pair.settled.is_(None))
+    if not session.scalar(select(func.count()).where(*votable)):
         raise ConflictError(f"Nothing was simulated: {batch.name} has no pair to vote on yet.")
     there = session.scalar(select(func.count(Voter.id)).where(Voter.simulated)) or 0
     return [

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.domain.errors import BadInputError, BadRowError, ConflictError
-from app.domain.names import check_name
+from app.domain.names import CONTROLS, check_name
 from app.domain.terms import Domain
 from app.models import Prompt, Suite
 from app.services.files import NamedFile, conversation, read_file, rows, sha256_of_json, text_field
@@ -24,7 +24,9 @@ _LONGEST_SOURCE = 400
 
 
 @dataclass(frozen=True)
-class _PromptIn:
+class PromptIn:
+    """One prompt of a file."""
+
     key: str
     category: str
     domain: Domain
@@ -53,17 +55,23 @@ def add_suite(session: Session, file: NamedFile, *, now: datetime, name: str = "
     """
     header, prompts = parse_suite(file.content, file.name)
     name = check_name(name or header.get("suite") or file.stem, "suite")
+    if name in CONTROLS:
+        raise BadInputError(
+            f"{name} is kept for control pairs. Write a better and a worse text into each row and import the file with "
+            "`./arena controls import`, or choose another name."
+        )
     sha256 = hashlib.sha256(file.content).hexdigest()
     versions = session.scalars(select(Suite).where(Suite.name == name).order_by(Suite.version.desc())).all()
     for version in versions:
         if version.sha256 == sha256 or _says_the_same(session, version, header, prompts):
             return version
-    return _next_version(session, name, file, header, prompts, now=now)
+    return next_version(session, name, file, header, prompts, now=now)
 
 
-def _next_version(
-    session: Session, name: str, file: NamedFile, header: dict[str, str], prompts: list[_PromptIn], *, now: datetime
+def next_version(
+    session: Session, name: str, file: NamedFile, header: dict[str, str], prompts: list[PromptIn], *, now: datetime
 ) -> Suite:
+    """Store the next version of a suite, whatever stands in the ones before it."""
     newest = session.scalar(select(func.max(Suite.version)).where(Suite.name == name))
     suite = Suite(
         name=name,
@@ -92,13 +100,13 @@ def _next_version(
     return suite
 
 
-def _says_the_same(session: Session, suite: Suite, header: dict[str, str], prompts: list[_PromptIn]) -> bool:
+def _says_the_same(session: Session, suite: Suite, header: dict[str, str], prompts: list[PromptIn]) -> bool:
     """Whether a file that was written otherwise holds just what this version holds."""
     title, description = header.get("title") or suite.name, header.get("description", "")
     if (suite.title, suite.description) != (title, description):
         return False
     there = session.scalars(select(Prompt).where(Prompt.suite_id == suite.id).order_by(Prompt.position))
-    return [_PromptIn(p.key, p.category, p.domain, p.messages) for p in there] == prompts
+    return [PromptIn(p.key, p.category, p.domain, p.messages) for p in there] == prompts
 
 
 def edit_suite(
@@ -112,6 +120,8 @@ def edit_suite(
         ConflictError: the suite has a newer version than the one that was edited.
         BadInputError: a prompt cannot be used; names it by its place.
     """
+    if suite.name in CONTROLS:
+        raise ConflictError(f"{suite.name} holds control pairs: change its file and import it again.")
     newest = session.scalar(select(func.max(Suite.version)).where(Suite.name == suite.name))
     if newest != suite.version:
         raise ConflictError(
@@ -129,10 +139,10 @@ def edit_suite(
         raise BadInputError(f"{place}: {error.reason}. Nothing was saved, and what you typed is still here.") from error
     if _says_the_same(session, suite, known, checked):
         return suite
-    return _next_version(session, suite.name, file, known, checked, now=now)
+    return next_version(session, suite.name, file, known, checked, now=now)
 
 
-def parse_suite(content: bytes, source: str) -> tuple[dict[str, str], list[_PromptIn]]:
+def parse_suite(content: bytes, source: str) -> tuple[dict[str, str], list[PromptIn]]:
     """Header (may be empty) and prompts of a suite file.
 
     Raises:
@@ -140,7 +150,7 @@ def parse_suite(content: bytes, source: str) -> tuple[dict[str, str], list[_Prom
         BadRowError: a row cannot be used.
     """
     header: dict[str, str] = {}
-    prompts: list[_PromptIn] = []
+    prompts: list[PromptIn] = []
     keys: dict[str, int] = {}
     texts: dict[str, int] = {}
     for line, row in rows(content, source):
@@ -161,7 +171,7 @@ def parse_suite(content: bytes, source: str) -> tuple[dict[str, str], list[_Prom
     return header, prompts
 
 
-def _prompt(row: dict[str, Any], source: str, line: int) -> _PromptIn:
+def _prompt(row: dict[str, Any], source: str, line: int) -> PromptIn:
     if ("prompt" in row) == ("messages" in row):
         raise BadRowError(source, line, 'a row needs either "prompt" or "messages"')
     if "messages" in row:
@@ -173,7 +183,7 @@ def _prompt(row: dict[str, Any], source: str, line: int) -> _PromptIn:
     domain = text_field(row, "domain", source, line)
     if domain not in list(Domain):
         raise BadRowError(source, line, f'"domain" is {domain!r}; it must be {" or ".join(Domain)}')
-    return _PromptIn(
+    return PromptIn(
         key=text_field(row, "key", source, line, longest=120),
         category=text_field(row, "category", source, line, longest=60),
         domain=Domain(domain),

@@ -202,12 +202,14 @@ def recognise(
 
     Raises:
         NotFoundError: no such ballot for this voter.
-        ConflictError: it has no standing vote, or another answer already.
+        ConflictError: it has no standing vote or another answer already, or voting is closed.
     """
     ballot = own_ballot(session, ballot_id, voter)
     verdict = session.scalar(select(Verdict).where(Verdict.ballot_id == ballot.id, Verdict.retracted_at.is_(None)))
     if verdict is None:
         raise ConflictError("This pair has no vote of yours, so there is nothing to add to it.")
+    if session.get_one(EvalBatch, ballot.eval_batch_id).state is BatchState.CLOSED:  # who wrote what may be told by now
+        raise ConflictError("Voting has closed. This answer was not kept; all your votes are.")
     standing = session.get(Recognition, verdict.id)
     if standing is not None:
         if standing.recognised is recognised:

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from app.domain.errors import BadInputError, NotFoundError
 from app.domain.terms import BatchState, Choice, Role
 from app.models import EvalBatch, Voter
-from app.queries.ballots import BlindBallot, progress, vote_page
+from app.queries.ballots import BlindBallot, vote_page
+from app.queries.progress import progress_of
 from app.queries.seats import batch_of_ballot, has_verdict, places_of
 from app.services import assignment, voting
 from app.services.assignment import NOTHING_HERE
@@ -44,10 +45,11 @@ def batches(session: ReadDep, client: VotingClient) -> ApiBatches:
     """Eval batches with a seat for this account; for an admin also the open ones. Scope `vote`."""
     found = []
     for place in places_of(session, client.voter_id, is_admin=client.role is Role.ADMIN):
-        voted, in_reach = progress(session, session.get_one(EvalBatch, place.batch_id), client.voter_id)
+        done = progress_of(session, session.get_one(EvalBatch, place.batch_id), client.voter_id)
+        total = done.voted + done.skipped + done.open + done.left
         found.append(
             ApiBatch(
-                id=place.batch_id, title=place.title, state=place.state, voted=voted, total=max(voted, in_reach)
+                id=place.batch_id, title=place.title, state=place.state, voted=done.voted, total=total
             )
         )  # fmt: skip
     return ApiBatches(batches=found)
@@ -75,7 +77,9 @@ def next_ballot(
     ballot = assignment.issue(session, batch_id, voter, rules=rules, now=now, rng=rng)
     plan = session.get_one(EvalBatch, batch_id)
     undoable = voting.undoable(session, batch_id, voter, rules=rules, now=now)
-    page = vote_page(session, batch=plan, voter_id=voter.id, open_ballot=ballot, undoable=undoable)
+    page = vote_page(
+        session, batch=plan, voter_id=voter.id, open_ballot=ballot, undoable=undoable, grace=rules.grace, now=now
+    )
     return NextBallot(
         state=page.state,
         batch_id=batch_id,

@@ -8,13 +8,12 @@ from starlette.responses import RedirectResponse, Response
 
 from app import jobs
 from app.domain.errors import NotFoundError
-from app.domain.sampling import Sampling
 from app.models import EvalBatch
 from app.queries.batches import batch_page, batches_page, launch_page
 from app.queries.plans import plan_view
 from app.services import eval_batches, simulation
-from app.services.eval_batches import LaunchPlan
 from app.web.deps import AdminDep, NowDep, ReadDep, RulesDep, WantedDep, WriteDep
+from app.web.launch_form import LaunchForm
 from app.web.render import render
 
 router = APIRouter()
@@ -67,35 +66,10 @@ def launch(
     session: WriteDep,
     rules: RulesDep,
     now: NowDep,
-    suite: Annotated[str, Form(max_length=200)],
-    baseline: Annotated[str, Form(max_length=200)],
-    challengers: Annotated[list[str] | None, Form()] = None,
-    name: Annotated[str, Form(max_length=120)] = "",
-    replicates: Annotated[int, Form()] = 1,
-    votes_per_pair: Annotated[int, Form()] = 1,
-    seed: Annotated[int, Form()] = 1,
-    allow_repeats: Annotated[bool, Form()] = False,  # noqa: FBT002 (a checkbox)
-    temperature: Annotated[float, Form()] = Sampling.temperature,
-    top_p: Annotated[float, Form()] = Sampling.top_p,
-    max_new_tokens: Annotated[int, Form()] = Sampling.max_new_tokens,
+    form: Annotated[LaunchForm, Form()],
 ) -> Response:
     """Freeze the plan and queue its generation."""
-    batch = eval_batches.launch(
-        session,
-        LaunchPlan(
-            suite=suite,
-            baseline=baseline,
-            challengers=tuple(challengers or ()),
-            name=name.strip(),
-            sampling=Sampling(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens),
-            replicates=replicates,
-            votes_per_pair=votes_per_pair,
-            seed=seed,
-            allow_repeats=allow_repeats,
-        ),
-        secret=rules.secret,
-        now=now,
-    )
+    batch = eval_batches.launch(session, form.plan(), secret=rules.secret, now=now)
     return RedirectResponse(f"/batches/{batch.id}", status_code=303)
 
 

@@ -1,10 +1,14 @@
 """Results: what the votes say, and how sure that is."""
 
 import uuid
+from typing import Any
 
 from fastapi import APIRouter, Request
+from sqlalchemy.orm import Session
 from starlette.responses import Response
 
+from app.models import EvalBatch
+from app.queries.controls import checks_of
 from app.queries.results import results_page
 from app.web.deps import AdminDep, ReadDep
 from app.web.render import render
@@ -12,13 +16,19 @@ from app.web.render import render
 router = APIRouter()
 
 
+def _of(session: Session, batch_id: uuid.UUID) -> dict[str, Any]:
+    """The results, and the checks that say whether they may be shown."""
+    page = results_page(session, batch_id)
+    return {"page": page, "checks": checks_of(session, session.get_one(EvalBatch, batch_id))}
+
+
 @router.get("/results/{batch_id}")
 def results(request: Request, _: AdminDep, session: ReadDep, batch_id: uuid.UUID) -> Response:
     """The results of one eval batch."""
-    return render(request, "results/page.html", page=results_page(session, batch_id))
+    return render(request, "results/page.html", **_of(session, batch_id))
 
 
 @router.get("/results/{batch_id}/live")
 def results_live(request: Request, _: AdminDep, session: ReadDep, batch_id: uuid.UUID) -> Response:
     """The part of that page that moves when a vote arrives."""
-    return render(request, "results/_live.html", page=results_page(session, batch_id))
+    return render(request, "results/_live.html", **_of(session, batch_id))

@@ -23,9 +23,9 @@ def test_everything_that_ships_is_there_and_the_second_time_changes_nothing(sess
         session.flush()
         counted = everything(session)
         assert {name: counted[name] for name in ("suite", "dataset", "base_model", "account", "job")} == {
-            "suite": 3, "dataset": 1, "base_model": 1, "account": 1, "job": 1,
+            "suite": 5, "dataset": 1, "base_model": 1, "account": 1, "job": 1,
         }  # fmt: skip
-    assert session.scalar(select(func.count(Prompt.id))) == 85
+    assert session.scalar(select(func.count(Prompt.id))) == 85 + 24 + 8
     assert set(session.scalars(select(Suite.version))) == {1}
     dataset = session.scalars(select(Dataset)).one()
     assert (dataset.name, dataset.path != dataset.validation_path) == ("brie", True)

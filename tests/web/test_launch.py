@@ -15,6 +15,11 @@ from app.services.shipped import import_shipped
 from tests.factories import NOW, RULES, Study, make_base, make_run
 from tests.fixtures import on_sqlite
 
+CHECKS = {
+    "gold_pairs": "2", "repeat_pairs": "1", "placebo_pairs": "3", "canary_pairs": "2", "ask_recognised": "true",
+    "rater_limit": "20", "vote_limit": "", "gold_min": "0.7", "gold_votes": "4", "agreement_min": "", "fast_max": "0.5",
+    "side_max": "",
+}  # fmt: skip
 PLAN = {"suite": "suite", "baseline": "base", "challengers": "brie-v1/epoch-2"}
 
 
@@ -59,7 +64,7 @@ def test_every_field_of_the_launch_form_is_one_that_is_understood(admin: TestCli
     assert {"suite", "challengers"} <= names
     assert names <= {
         *PLAN, "name", "replicates", "votes_per_pair", "seed", "allow_repeats", "temperature", "top_p",
-        "max_new_tokens",
+        "max_new_tokens", "reveal", *CHECKS,
     }  # fmt: skip
 
 

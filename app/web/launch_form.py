@@ -1,0 +1,60 @@
+"""The launch form: its fields as a browser sends them, and the plan that they make."""
+
+from pydantic import BaseModel, Field
+
+from app.domain.sampling import Sampling
+from app.domain.terms import Reveal
+from app.services.eval_batches import EXCLUSION_RANGES, LaunchPlan
+
+
+class LaunchForm(BaseModel):
+    """A number that is left empty is not used."""
+
+    suite: str = Field(max_length=200)
+    baseline: str = Field(max_length=200)
+    challengers: list[str] = Field(default_factory=list)
+    name: str = Field(default="", max_length=120)
+    replicates: int = 1
+    votes_per_pair: int = 1
+    seed: int = 1
+    allow_repeats: bool = False
+    temperature: float = Sampling.temperature
+    top_p: float = Sampling.top_p
+    max_new_tokens: int = Sampling.max_new_tokens
+    reveal: Reveal = Reveal.AT_CLOSE
+    gold_pairs: int = 0
+    repeat_pairs: int = 0
+    placebo_pairs: int = 0
+    canary_pairs: int = 0
+    ask_recognised: bool = False
+    rater_limit: int | None = None
+    vote_limit: int | None = None
+    gold_min: float | None = None
+    gold_votes: int | None = None
+    agreement_min: float | None = None
+    fast_max: float | None = None
+    side_max: float | None = None
+
+    def plan(self) -> LaunchPlan:
+        """The plan that was filled in."""
+        rule = {name: getattr(self, name) for name in EXCLUSION_RANGES}
+        return LaunchPlan(
+            suite=self.suite,
+            baseline=self.baseline,
+            challengers=tuple(self.challengers),
+            name=self.name.strip(),
+            sampling=Sampling(temperature=self.temperature, top_p=self.top_p, max_new_tokens=self.max_new_tokens),
+            replicates=self.replicates,
+            votes_per_pair=self.votes_per_pair,
+            seed=self.seed,
+            allow_repeats=self.allow_repeats,
+            reveal=self.reveal,
+            exclusion={name: value for name, value in rule.items() if value is not None},
+            rater_limit=self.rater_limit,
+            vote_limit=self.vote_limit,
+            gold_pairs=self.gold_pairs,
+            repeat_pairs=self.repeat_pairs,
+            placebo_pairs=self.placebo_pairs,
+            canary_pairs=self.canary_pairs,
+            ask_recognised=self.ask_recognised,
+        )

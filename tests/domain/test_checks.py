@@ -1,0 +1,46 @@
+import pytest
+
+from app.domain.checks import gold_words, placebo_words, suspect_words
+from app.domain.pairing import drawn
+from app.domain.tally import Tally
+
+
+@pytest.mark.parametrize(
+    ("tally", "behaves", "words"),
+    [
+        (Tally(0, 0, 0), None, "No votes yet on the placebo pairs"),
+        (Tally(2, 1, 0), None, "preferred 2 to 1. Too early to say"),
+        (Tally(9, 8, 1), True, "The placebo behaves: identical checkpoints were preferred 9 to 8, with 1 tie, and"),
+        (Tally(14, 2, 2), False, "The placebo is off: identical checkpoints were preferred 14 to 2, with 2 ties, and"),
+    ],
+)
+def test_the_placebo_in_words(tally: Tally, behaves: bool | None, words: str) -> None:
+    assert words in placebo_words(tally, behaves)
+
+
+@pytest.mark.parametrize(
+    ("tally", "words"),
+    [
+        (Tally(0, 0, 0), "No votes yet on the gold pairs, of which the better text is known."),
+        (Tally(4, 0, 0), "4 of 4 votes on gold pairs chose the text that is known to be better."),
+        (Tally(3, 0, 1), "3 of 4 votes on gold pairs chose the text that is known to be better; 1 called it a tie."),
+        (Tally(2, 1, 1), "better; 1 chose the worse one and 1 called it a tie."),
+    ],
+)
+def test_gold_in_words(tally: Tally, words: str) -> None:
+    assert gold_words(tally).endswith(words)
+
+
+def test_the_stop_notice_counts() -> None:
+    assert suspect_words(1, 8).startswith("Mapping suspect: 1 of 8 votes of the canary script")
+    assert suspect_words(1, 1).startswith("Mapping suspect: 1 of 1 vote of the canary script")
+
+
+def test_a_draw_depends_on_its_seed_and_purpose_alone() -> None:
+    hashes = [f"{number:064x}" for number in range(40)]
+    places = drawn(7, "placebo", hashes, 5)
+    assert places == sorted(set(places)) == drawn(7, "placebo", hashes, 5)
+    assert len(places) == 5
+    assert set(places) <= set(drawn(7, "placebo", hashes, 9))
+    assert len({tuple(places), tuple(drawn(8, "placebo", hashes, 5)), tuple(drawn(7, "gold", hashes, 5))}) == 3
+    assert drawn(7, "placebo", hashes, 40) == list(range(40))
