@@ -128,4 +128,4 @@ def test_the_menu_of_a_phone_leads_everywhere_and_out(admin: BrowserContext) -> 
     expect(page.get_by_role("heading", name="Suites", exact=True)).to_be_visible()
     page.get_by_text("Menu").click()
     page.get_by_role("button", name="Sign out").click()
-    expect(page.get_by_role("heading", name="This browser is not signed in")).to_be_visible()
+    expect(page.get_by_role("heading", name="Sign in", exact=True)).to_be_visible()
