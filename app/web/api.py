@@ -34,10 +34,10 @@ from app.web.api_shapes import (
     Vote,
     errors,
 )
-from app.web.clients import VotingClient
+from app.web.clients import FIRST, VotingClient
 from app.web.deps import NowDep, ReadDep, RngDep, RulesDep, WriteDep
 
-router = APIRouter(prefix="/api", tags=["voting"])
+router = APIRouter(prefix="/api", tags=["voting"], dependencies=FIRST)
 
 
 @router.get("/batches", summary="Where this account may vote", responses=errors())

@@ -135,16 +135,23 @@ _MEANINGS = {
     403: "The token lacks the scope of this route.",
     404: "It does not exist, or not for this account (one answer for both).",
     409: "It contradicts what is stored. What is stored stands.",
-    413: "The request is larger than one megabyte.",
+    413: "The request is larger than one megabyte. The one answer that may be plain text.",
     422: "A field cannot be used; the sentence names it.",
     429: "Asked too often. `Retry-After` says in how many seconds to ask again.",
     503: "The database does not answer. Nothing was changed; try again.",
 }
 
 
+_AS_TEXT = {"text/plain": {"schema": {"type": "string"}, "example": "Content Too Large"}}
+"""What the server itself says, before our code runs, to a request that announces a body beyond its limit."""
+
+
 def errors(*more: int) -> dict[int | str, dict[str, Any]]:
     """The error responses of a route: those that every route has, and these."""
-    return {
+    found: dict[int | str, dict[str, Any]] = {
         status: {"model": ApiError, "description": _MEANINGS[status]}
         for status in sorted({401, 403, 422, 429, 503, *more})
     }
+    if 413 in found:  # noqa: PLR2004 (a status)
+        found[413]["content"] = _AS_TEXT
+    return found

