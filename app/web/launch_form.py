@@ -4,7 +4,7 @@ from pydantic import BaseModel, Field
 
 from app.domain.sampling import Sampling
 from app.domain.terms import Reveal
-from app.services.eval_batches import EXCLUSION_RANGES, LaunchPlan
+from app.services.eval_batches import LaunchPlan
 
 
 class LaunchForm(BaseModel):
@@ -29,15 +29,9 @@ class LaunchForm(BaseModel):
     ask_recognised: bool = False
     rater_limit: int | None = None
     vote_limit: int | None = None
-    gold_min: float | None = None
-    gold_votes: int | None = None
-    agreement_min: float | None = None
-    fast_max: float | None = None
-    side_max: float | None = None
 
     def plan(self) -> LaunchPlan:
         """The plan that was filled in."""
-        rule = {name: getattr(self, name) for name in EXCLUSION_RANGES}
         return LaunchPlan(
             suite=self.suite,
             baseline=self.baseline,
@@ -49,7 +43,6 @@ class LaunchForm(BaseModel):
             seed=self.seed,
             allow_repeats=self.allow_repeats,
             reveal=self.reveal,
-            exclusion={name: value for name, value in rule.items() if value is not None},
             rater_limit=self.rater_limit,
             vote_limit=self.vote_limit,
             gold_pairs=self.gold_pairs,
