@@ -249,12 +249,14 @@ def pairs(arena: Arena) -> list[Page]:
 
 
 def checks(arena: Arena) -> list[Page]:
-    """Gold pairs, placebo and canaries: in the form, in the plan, and beside the results in each way they can come out."""
+    """Gold pairs, placebo and canaries: in the form, in the plan, and beside the results, well and badly."""
     arena.worker()
     arena.control_pairs()
     arena.suite("checked", [f"What is the use of question {number}?" for number in range(16)])
-    every: dict[str, Any] = {"canary_pairs": 4, "placebo_pairs": 12, "gold_pairs": 3, "repeat_pairs": 2, "rater_limit": 60,
-                             "ask_recognised": True, "exclusion": {"gold_min": 0.7, "gold_votes": 4}}  # fmt: skip
+    every: dict[str, Any] = {
+        "canary_pairs": 4, "placebo_pairs": 12, "gold_pairs": 3, "repeat_pairs": 2, "rater_limit": 60,
+        "ask_recognised": True, "exclusion": {"gold_min": 0.7, "gold_votes": 4},
+    }  # fmt: skip
     made = {}
     for name, placebo in (
         ("placebo-behaves", [FIRST, SECOND]),
