@@ -9,7 +9,20 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import __version__
-from app.cli import controls, evaluating, library, sample, serve, simulating, training, up, worker
+from app.cli import (
+    controls,
+    evaluating,
+    library,
+    raters,
+    sample,
+    serve,
+    simulating,
+    tokens,
+    training,
+    up,
+    verifying,
+    worker,
+)
 from app.cli.address import last_known
 from app.cli.follow import ensure_training
 from app.cli.output import console
@@ -38,10 +51,13 @@ cli.command()(evaluating.launch)
 cli.add_typer(evaluating.batches, name="batches")
 cli.command()(evaluating.status)
 cli.command()(evaluating.report)
+cli.add_typer(raters.raters, name="raters")
 cli.command()(controls.canaries)
 cli.add_typer(controls.controls, name="controls")
+cli.command()(verifying.verify)
 cli.command()(simulating.simulate)
 cli.add_typer(sample.sample, name="sample")
+cli.add_typer(tokens.tokens, name="tokens")
 cli.add_typer(admin, name="admin")
 
 
@@ -119,8 +135,7 @@ def admin_link() -> None:
     """Make a link that signs an admin in, once, within a day."""
     settings = prepare()
     with session_scope() as session:
-        now = datetime.now(UTC)
-        token = accounts.make_entry_link(session, accounts.the_admin(session, now=now), now=now)
+        token = accounts.owner_link(session, now=datetime.now(UTC))
     console.print(f"{last_known(settings)}/enter/{token}", soft_wrap=True, highlight=False)
 
 

@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from limits import parse_many
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -40,6 +41,13 @@ class Settings(BaseSettings):
     ballot_lease_seconds: float = Field(default=3600.0, gt=0, description="How long an open ballot keeps its slot.")
     undo_seconds: float = Field(default=120.0, gt=0, description="Grace time in which a vote can be taken back.")
     session_days: float = Field(default=30.0, gt=0, description="How long a sign-in lasts.")
+    limit_sign_in: str = Field(default="10/minute; 60/hour", description="Passwords tried for one name.")
+    limit_sign_in_address: str = Field(
+        default="60/minute; 600/hour", description="Passwords and links tried from one address."
+    )
+    limit_join: str = Field(default="120/minute; 1000/hour", description="Invites tried from one address.")
+    limit_vote: str = Field(default="600/minute", description="Votes, skips and undos of one account.")
+    limit_api: str = Field(default="600/minute", description="API requests of one token.")
     live_poll_seconds: float = Field(default=0.5, gt=0, description="How often the page server looks for changes.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
     log_format: Literal["console", "json"] = Field(default="console", description="json for log collectors.")
@@ -49,6 +57,17 @@ class Settings(BaseSettings):
     def _absolute(cls, home: Path) -> Path:
         """Workers and the page run elsewhere than the command that starts them."""
         return home.expanduser().resolve()
+
+    @field_validator("limit_sign_in", "limit_sign_in_address", "limit_join", "limit_vote", "limit_api")
+    @classmethod
+    def _limit(cls, text: str) -> str:
+        """``10/minute; 60/hour``, or empty: no limit."""
+        if text.strip():
+            try:
+                parse_many(text)
+            except ValueError as error:
+                raise ValueError("it reads like 10/minute or 10/minute; 60/hour, and empty means no limit") from error
+        return text.strip()
 
     @field_validator("database_url")
     @classmethod

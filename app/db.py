@@ -10,6 +10,8 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
@@ -128,6 +130,19 @@ def _away(error: DBAPIError) -> DatabaseAwayError:
         "runs, then try again.",
         detail=lines[0] if lines else type(error).__name__,
     )
+
+
+@lru_cache(maxsize=1)
+def _newest_tables() -> frozenset[str]:
+    """The revisions that this version of the code brings a database to."""
+    config = Config()
+    config.set_main_option("script_location", str(ROOT / "migrations"))
+    return frozenset(ScriptDirectory.from_config(config).get_heads())
+
+
+def is_migrated(session: Session) -> bool:
+    """Whether the tables are those of this version of the code."""
+    return frozenset(MigrationContext.configure(session.connection()).get_current_heads()) == _newest_tables()
 
 
 @lru_cache(maxsize=1)

@@ -1,5 +1,6 @@
 """Jobs: a row that is the truth, and a message that only wakes a worker. Celery is named here and in ``worker``."""
 
+import os
 import uuid
 from datetime import datetime
 from functools import lru_cache
@@ -8,6 +9,8 @@ from urllib.parse import urlsplit
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis import Redis
+from redis.exceptions import RedisError
 from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
@@ -67,6 +70,20 @@ def require_known_broker(settings: Settings) -> None:
             "ARENA_BROKER_URL is not a usable broker address: give redis://HOST:PORT/NUMBER, or leave it empty for the "
             "embedded broker."
         )
+
+
+def broker_trouble(settings: Settings) -> str:
+    """Why no message could be sent now; empty when one could. Answers within seconds."""
+    if not settings.broker_url:
+        folder = settings.broker_folder
+        nearest = next(place for place in (folder, *folder.parents) if place.exists())
+        return "" if nearest.is_dir() and os.access(nearest, os.W_OK) else "the folder cannot be written to"
+    try:
+        with Redis.from_url(settings.broker_url, socket_connect_timeout=1.0, socket_timeout=1.0) as redis:
+            redis.ping()
+    except (RedisError, OSError, ValueError) as error:
+        return type(error).__name__
+    return ""
 
 
 @lru_cache(maxsize=1)

@@ -7,26 +7,39 @@ from collections.abc import AsyncIterator
 from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
+from app import __version__
 from app.config import ROOT, Settings, get_settings
 from app.db import Database
 from app.log import configure_logging
 from app.web import (
+    account,
+    api,
+    api_docs,
     batches,
     canaries,
     datasets,
     enter,
     errors,
     home,
+    join,
+    metrics,
     models,
     operations,
     pairs,
+    raters,
+    ready,
+    reports,
     results,
     runs,
     suites,
+    tokens,
     vote,
+    yours,
 )
+from app.web.limits import Limits
 from app.web.live import LiveHub
 from app.web.live import router as live_router
+from app.web.ready import Readiness
 from app.web.security import SecurityMiddleware
 
 _LARGEST_BODY = 1_000_000
@@ -52,6 +65,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     configure_logging(settings)
     app = FastAPI(
         title="Brie Arena",
+        version=__version__,
+        description=api_docs.DESCRIPTION,
         lifespan=_lifespan,
         max_body_size=_LARGEST_BODY,
         docs_url=None,
@@ -61,10 +76,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.database = Database.at(settings.database)
     app.state.live = LiveHub(app.state.database, settings.live_poll_seconds)
+    app.state.limits = Limits.of(settings)
+    app.state.readiness = Readiness(app.state.database, settings)
     app.add_middleware(SecurityMiddleware)
+    app.add_middleware(metrics.MeterMiddleware)
     errors.install(app)
-    for module in (enter, home, datasets, models, suites, runs, batches, pairs, vote, results, operations):
+    for module in (
+        enter, join, account, tokens, home, datasets, models, suites, runs, batches, raters, pairs, vote, yours,
+        results, operations, ready, metrics, api_docs,
+    ):  # fmt: skip
         app.include_router(module.router, include_in_schema=False)
+    for documented in (api, reports):
+        app.include_router(documented.router)
     app.include_router(live_router, include_in_schema=False)
     app.mount("/static", StaticFiles(directory=ROOT / "static"), name="static")
     return app

@@ -35,6 +35,7 @@ from app.services.eval_batches import LaunchPlan
 from app.services.responses import Generated, Planned
 from app.services.runs import launch_run
 from app.services.sample_study import MANIFEST, RESPONSES
+from app.services.seats import give_seat
 from app.services.suites import import_suite
 from app.web.deps import COOKIE
 
@@ -220,11 +221,17 @@ def make_rater(session: Session, name: str = "rater") -> Voter:
     return voter
 
 
-def make_account(session: Session, name: str, role: Role) -> Account:
-    """Somebody who may sign in."""
+TITLE = "A comparison of texts"
+"""What raters of tests are told they join."""
+
+
+def make_account(session: Session, name: str, role: Role, *, seat_in: EvalBatch | None = None) -> Account:
+    """Somebody who may sign in, and vote on one eval batch if it is given."""
     account = Account(name=name, role=role, voter_id=make_rater(session, name).id, created_at=NOW)
     session.add(account)
     session.flush()
+    if seat_in is not None:
+        give_seat(session, seat_in, session.get_one(Voter, account.voter_id), title=TITLE, now=NOW)
     return account
 
 

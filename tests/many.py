@@ -6,11 +6,13 @@ They take turns in being done, failed, on their way; the first of each kind is t
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
-from uuid import uuid5
+from uuid import uuid4, uuid5
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.domain.terms import (
+    BallotState,
     BaseModelSource,
     BaseModelState,
     BatchState,
@@ -18,11 +20,28 @@ from app.domain.terms import (
     Design,
     JobKind,
     JobState,
+    Order,
     Queue,
     Reveal,
+    Role,
     RunKind,
+    VoterKind,
 )
-from app.models import BaseModel, BatchCheckpoint, Checkpoint, Dataset, EvalBatch, Job, Run, Suite
+from app.models import (
+    Account,
+    Ballot,
+    BaseModel,
+    BatchCheckpoint,
+    Checkpoint,
+    Dataset,
+    EvalBatch,
+    Job,
+    Pair,
+    Run,
+    Seat,
+    Suite,
+    Voter,
+)
 from tests.factories import NOW, Study
 
 STATES = (JobState.DONE, JobState.DONE, JobState.FAILED, JobState.RUNNING, JobState.QUEUED, JobState.CANCELLED)
@@ -112,6 +131,39 @@ def _job(study: Study, n: int, title: str, kind: JobKind) -> Job:
         total=114, error=ERROR if state is JobState.FAILED else "", attempt=1, created_at=when(n), started_at=when(n),
         finished_at=when(n) if state not in (JobState.RUNNING, JobState.QUEUED) else None,
     )  # fmt: skip
+
+
+def accounts(session: Session, _: Study, count: int) -> list[Account]:
+    """People who may sign in, every seventh of them disabled."""
+    voters = [Voter(id=uuid4(), kind=VoterKind.RATER, name=f"row-{n:04}", created_at=when(n)) for n in range(count)]
+    session.add_all(voters)
+    session.flush()
+    made = [
+        Account(name=voter.name, role=Role.RATER, voter_id=voter.id, created_at=voter.created_at,
+                disabled_at=NOW if n % 7 == 3 else None)
+        for n, voter in enumerate(voters)
+    ]  # fmt: skip
+    session.add_all(made)
+    session.flush()
+    return made
+
+
+def seats(session: Session, study: Study, count: int) -> None:
+    """Raters of the study's eval batch: some have votes, some a seat that was taken back."""
+    pair = session.scalars(select(Pair).where(Pair.eval_batch_id == study.batch.id).limit(1)).one()
+    for n, account in enumerate(accounts(session, study, count)):
+        session.add(
+            Seat(eval_batch_id=study.batch.id, voter_id=account.voter_id, invite_id=None, title="Two texts",
+                 joined_at=when(n), revoked_at=NOW if n % 11 == 5 else None)
+        )  # fmt: skip
+        session.add_all(
+            Ballot(pair_id=pair.id, eval_batch_id=study.batch.id, voter_id=account.voter_id, number=showing,
+                   voter_kind=VoterKind.RATER, slot=n * 10 + showing, order=Order.FIRST_IS_A, showing=showing,
+                   state=BallotState.SKIPPED if showing % 3 == 2 else BallotState.VOTED, issued_at=when(n),
+                   expires_at=when(n), closed_at=when(n), seal="")
+            for showing in range(n % 5)
+        )  # fmt: skip
+    session.flush()
 
 
 LISTS: dict[str, Callable[[Session, Study, int], None]] = {

@@ -23,5 +23,6 @@ def run(*, host: str, port: int) -> None:
         port=port or settings.port,
         log_level="warning",
         access_log=False,
+        server_header=False,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )

@@ -65,7 +65,7 @@ class _Children:
         """Start the page and wait until it answers."""
         self.web = self._start(
             "uvicorn", "app.main:create_app", "--factory", "--host", self.host, "--port", str(self.port),
-            "--log-level", "warning", "--no-access-log",
+            "--log-level", "warning", "--no-access-log", "--no-server-header",
             "--timeout-graceful-shutdown", "2",  # an open event stream would hold the exit otherwise
         )  # fmt: skip
         deadline = time.monotonic() + _START_SECONDS
@@ -142,8 +142,7 @@ def run(*, host: str, port: int, torch: str) -> int:
             return 0
         remember(settings, host, port)
         with session_scope() as session:
-            now = datetime.now(UTC)
-            token = accounts.make_entry_link(session, accounts.the_admin(session, now=now), now=now)
+            token = accounts.owner_link(session, now=datetime.now(UTC))
         console.print(f"Brie Arena is up after {time.monotonic() - begun:.1f} s.", highlight=False)
         console.print("Open it as admin (works once, within a day):", highlight=False)
         console.print(f"  {children.address}/enter/{token}", soft_wrap=True, highlight=False)

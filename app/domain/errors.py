@@ -65,6 +65,16 @@ class ForbiddenError(ArenaError):
     status = HTTPStatus.FORBIDDEN
 
 
+class TooManyError(ArenaError):
+    """The same was asked too often in a short time; it may be asked again after ``retry_after`` seconds."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class UnavailableError(ArenaError):
     """The arena itself cannot serve right now: database, broker, disk or model missing."""
 

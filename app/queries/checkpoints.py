@@ -106,7 +106,7 @@ def checkpoints_of_run(session: Session, run_id: uuid.UUID) -> tuple[CheckpointR
 
 def checkpoints_page(session: Session, wanted: Wanted = FIRST_PAGE) -> CheckpointsPage:
     """The list of checkpoints."""
-    ids, window = find(session, wanted, Checkpoint, _NEWEST_FIRST, Checkpoint.name, among=COMPETES)
+    ids, window = find(session, wanted, Checkpoint, _NEWEST_FIRST, Checkpoint.name, within=COMPETES)
     return CheckpointsPage(checkpoint_rows(session, Checkpoint.id.in_(ids)), window)
 
 

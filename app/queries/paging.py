@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, or_, select, true
+from sqlalchemy import ColumnElement, func, or_, select, true
 from sqlalchemy.orm import Session
 
 PAGE = 50
@@ -59,20 +59,26 @@ class Window:
 
 
 def find(
-    session: Session, wanted: Wanted, table: Any, order: tuple[Any, ...], *names: Any, among: Any = None
+    session: Session,
+    wanted: Wanted,
+    table: Any,
+    order: tuple[Any, ...],
+    *names: Any,
+    within: ColumnElement[bool] | None = None,
+    size: int = PAGE,
 ) -> tuple[list[uuid.UUID], Window]:
     """Ids of the rows on one page of a table, in this order, and where they stand in it; in two queries.
 
     The rows themselves are then read as everywhere else, for these ids alone: that keeps a page of a thousand rows,
     and each time it fetches itself again, as quick as one of fifty. No two rows may be equal in ``order``; ``names``
-    are the columns that are searched; ``among`` is a condition on the rows that the list is of.
+    are the columns that are searched. ``within``: the list is not the whole table, but these rows of it.
     """
+    listed = true() if within is None else within
     holds = or_(*(name.icontains(wanted.text, autoescape=True) for name in names))
-    of_list = true() if among is None else among
-    counts = select(func.count(), func.count().filter(holds)).select_from(table).where(of_list)
+    counts = select(func.count(), func.count().filter(holds)).select_from(table).where(listed)
     total, matching = session.execute(counts).one()
-    window = Window.over(wanted, matching, total)
-    page = select(table.id).where(holds, of_list).order_by(*order).limit(window.size).offset(window.before)
+    window = Window.over(wanted, matching, total, size)
+    page = select(table.id).where(listed, holds).order_by(*order).limit(window.size).offset(window.before)
     return list(session.scalars(page)), window
 
 

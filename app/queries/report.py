@@ -1,10 +1,12 @@
 """The result of an eval batch for programs: a stable, versioned shape, described in the README."""
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.domain.tally import Tally
 from app.models import EvalBatch
 from app.queries.controls import Canaries, Gold, Placebo, checks_of
 from app.queries.results import Cell, Matchup, results_page
@@ -12,13 +14,15 @@ from app.queries.results import Cell, Matchup, results_page
 SCHEMA = "brie-arena-report/1"
 
 
-def report(session: Session, batch_id: uuid.UUID) -> dict[str, Any]:
+def report(session: Session, batch_id: uuid.UUID, counts: Mapping[uuid.UUID, Tally] | None = None) -> dict[str, Any]:
     """Everything the results page shows. Where canaries found an order mixed up, there is no matchup to quote.
+
+    ``counts``: votes by pair that were counted anew, see ``results_page``.
 
     Raises:
         NotFoundError: no eval batch has this id.
     """
-    page = results_page(session, batch_id)
+    page = results_page(session, batch_id, counts)
     checks = checks_of(session, session.get_one(EvalBatch, batch_id))
     batch = page.batch
     return {

@@ -2,7 +2,7 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -81,8 +81,8 @@ class PairTally:
     settled: Tally
 
 
-def results_page(session: Session, batch_id: uuid.UUID) -> ResultsPage:
-    """The results of one eval batch.
+def results_page(session: Session, batch_id: uuid.UUID, counts: Mapping[uuid.UUID, Tally] | None = None) -> ResultsPage:
+    """The results of one eval batch, from the stored tallies or from the votes of people counted anew by pair.
 
     Raises:
         NotFoundError: no eval batch has this id.
@@ -91,7 +91,7 @@ def results_page(session: Session, batch_id: uuid.UUID) -> ResultsPage:
     if not rows:
         raise NotFoundError("There is no such eval batch. The list of eval batches shows what exists.")
     found: dict[tuple[uuid.UUID, uuid.UUID], list[PairTally]] = defaultdict(list)
-    for pair, tally in pair_tallies(session, batch_id, PairKind.MAIN, VoterKind.RATER):
+    for pair, tally in pair_tallies(session, batch_id, PairKind.MAIN, VoterKind.RATER, counts):
         found[pair.first_id, pair.second_id].append(tally)
     names = dict(session.execute(select(Checkpoint.id, Checkpoint.name)).all())
     position = {name: place for place, name in enumerate((rows[0].baseline, *rows[0].challengers))}
@@ -102,9 +102,16 @@ def results_page(session: Session, batch_id: uuid.UUID) -> ResultsPage:
 
 
 def pair_tallies(
-    session: Session, batch_id: uuid.UUID, kind: PairKind, voter_kind: VoterKind
+    session: Session,
+    batch_id: uuid.UUID,
+    kind: PairKind,
+    voter_kind: VoterKind,
+    counts: Mapping[uuid.UUID, Tally] | None = None,
 ) -> list[tuple[Pair, PairTally]]:
-    """Pairs of one kind with the votes of one kind of voter: what is published and what the checks read."""
+    """Pairs of one kind with the votes of one kind of voter: what is published and what the checks read.
+
+    ``counts``: votes by pair that were counted anew, instead of the stored tallies.
+    """
     query = (
         select(Pair, Prompt.domain, Prompt.category, StoredTally)
         .join(Prompt, Prompt.id == Pair.prompt_id)
@@ -116,10 +123,11 @@ def pair_tallies(
         .where(Pair.eval_batch_id == batch_id, Pair.kind == kind)
         .order_by(Prompt.position, Pair.replicate)
     )
-    return [
-        (pair, PairTally(pair.id, pair.prompt_id, domain, category, of_second(stored), _settled(pair)))
-        for pair, domain, category, stored in session.execute(query)
-    ]
+    found = []
+    for pair, domain, category, stored in session.execute(query):
+        tally = of_second(stored) if counts is None else counts.get(pair.id, _NOTHING)
+        found.append((pair, PairTally(pair.id, pair.prompt_id, domain, category, tally, _settled(pair))))
+    return found
 
 
 def of_second(stored: StoredTally | None) -> Tally:

@@ -12,7 +12,19 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from app.domain.blinding import seal
-from app.models import Ballot, BatchCheckpoint, EvalBatch, Pair, Prompt, Recognition, Response, Verdict
+from app.domain.terms import CheckpointKind
+from app.models import (
+    Ballot,
+    BatchCheckpoint,
+    Checkpoint,
+    EvalBatch,
+    Pair,
+    Prompt,
+    Recognition,
+    Response,
+    Verdict,
+    Voter,
+)
 
 PLAN = (
     "id", "suite_id", "design", "baseline_id", "sampling", "system_prompt", "seed", "replicates", "votes_per_pair",
@@ -23,13 +35,27 @@ PLAN = (
 
 
 def plan_seal(session: Session, batch: EvalBatch, secret: bytes) -> str:
-    """The seal of a frozen plan with its members."""
+    """The seal of a frozen plan with its members, and with the slices that results tell of its prompts.
+
+    The bare base has no name in it: it is called as its base model is, which may change.
+    """
     members = session.execute(
-        select(BatchCheckpoint.position, BatchCheckpoint.checkpoint_id, BatchCheckpoint.fingerprint)
+        select(
+            BatchCheckpoint.position, BatchCheckpoint.checkpoint_id, BatchCheckpoint.fingerprint, Checkpoint.kind,
+            Checkpoint.name,
+        )
+        .join(Checkpoint, Checkpoint.id == BatchCheckpoint.checkpoint_id)
         .where(BatchCheckpoint.eval_batch_id == batch.id)
         .order_by(BatchCheckpoint.position)
+    ).all()  # fmt: skip
+    prompts = session.execute(
+        select(Prompt.position, Prompt.key, Prompt.category, Prompt.domain, Prompt.sha256)
+        .where(Prompt.suite_id == batch.suite_id)
+        .order_by(Prompt.position)
     ).all()
-    return seal(secret, "plan", *(_text(getattr(batch, name)) for name in PLAN), _text([list(row) for row in members]))
+    named = [[*row[:-1], "" if row.kind is CheckpointKind.BASE else row.name] for row in members]
+    plan = (_text(getattr(batch, name)) for name in PLAN)
+    return seal(secret, "plan", *plan, _text(named), _text([list(row) for row in prompts]))
 
 
 def pair_seal(session: Session, pair: Pair, secret: bytes) -> str:
@@ -57,22 +83,24 @@ def pair_seal_of(pair: Pair, secret: bytes, *, plan: str | None, prompt: str, te
 def ballot_seal(session: Session, ballot: Ballot, secret: bytes) -> str:
     """The seal of a ballot: over who sees which texts in which order, since when."""
     first, second = aliased(Response), aliased(Response)
-    pair, first_text, second_text = session.execute(
-        select(Pair.seal, first.text, second.text)
+    pair, first_text, second_text, simulated = session.execute(
+        select(Pair.seal, first.text, second.text, Voter.simulated)
+        .select_from(Pair)
+        .join(Voter, Voter.id == ballot.voter_id)
         .join(first, first.id == Pair.first_response_id)
         .join(second, second.id == Pair.second_response_id)
         .where(Pair.id == ballot.pair_id)
     ).one()
-    return ballot_seal_of(ballot, secret, pair=pair, texts=(first_text, second_text))
+    return ballot_seal_of(ballot, secret, pair=pair, texts=(first_text, second_text), simulated=simulated)
 
 
-def ballot_seal_of(ballot: Ballot, secret: bytes, *, pair: str | None, texts: tuple[str, str]) -> str:
-    """The same, given the seal of the pair and the texts of first and second."""
+def ballot_seal_of(ballot: Ballot, secret: bytes, *, pair: str | None, texts: tuple[str, str], simulated: bool) -> str:
+    """The same, given the seal of the pair, the texts of first and second, and whether the voter is simulated."""
     if ballot.number is None:  # issued before ballots were numbered
         old = (ballot.id, ballot.pair_id, ballot.voter_id, ballot.slot, ballot.order, ballot.showing, ballot.issued_at)
         return seal(secret, "ballot", *(_text(value) for value in old), *texts)
     ids = (ballot.id, ballot.pair_id, ballot.eval_batch_id, ballot.voter_id)
-    said = (ballot.voter_kind, ballot.number, ballot.slot, ballot.order, ballot.showing, ballot.is_repeat)
+    said = (ballot.voter_kind, simulated, ballot.number, ballot.slot, ballot.order, ballot.showing, ballot.is_repeat)
     return seal(
         secret, "ballot", pair or "", *(_text(value) for value in (*ids, *said, ballot.issued_at)), *texts
     )  # fmt: skip

@@ -152,7 +152,7 @@ def suite_rows(session: Session, *conditions: Any) -> tuple[SuiteRow, ...]:
 
 def suites_page(session: Session, wanted: Wanted = FIRST_PAGE) -> SuitesPage:
     """The list of suites."""
-    ids, window = find(session, wanted, Suite, _BY_NAME, Suite.name, Suite.title, among=COMPETES)
+    ids, window = find(session, wanted, Suite, _BY_NAME, Suite.name, Suite.title, within=COMPETES)
     return SuitesPage(suite_rows(session, Suite.id.in_(ids)), window)
 
 

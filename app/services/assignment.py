@@ -11,6 +11,7 @@ from typing import Any, Self
 from sqlalchemy import Row, select, update
 from sqlalchemy.orm import Session
 
+from app import meters
 from app.config import Settings
 from app.domain import blinding
 from app.domain.errors import NotFoundError
@@ -20,6 +21,8 @@ from app.queries.seals import ballot_seal
 
 APART = 5
 """Ballots at least between the two showings of a gold pair, or a pair and its repeat: nobody remembers the sides."""
+
+NOTHING_HERE = "There is nothing to vote on at this address. Ask for a new link."
 
 _Rows = Sequence[Row[*tuple[Any, ...]]]
 
@@ -103,7 +106,7 @@ def locked(session: Session, batch_id: uuid.UUID) -> EvalBatch:
     """
     batch = session.get(EvalBatch, batch_id, with_for_update={"key_share": True}, populate_existing=True)
     if batch is None:
-        raise NotFoundError("There is nothing to vote on at this address. Ask for a new link.")
+        raise NotFoundError(NOTHING_HERE)
     return batch
 
 
@@ -127,6 +130,7 @@ def lapse(session: Session, batch_id: uuid.UUID, *which: Any, now: datetime) -> 
         .values(state=BallotState.EXPIRED, closed_at=now)
         .returning(Ballot.pair_id, Ballot.voter_kind, Ballot.is_repeat)
     ).all()
+    meters.count(session, meters.BALLOTS, "expired", len(lapsed))
     for pair_id, voter_kind, is_repeat in lapsed:
         if not is_repeat:
             _hold(session, pair_id, voter_kind, -1)
@@ -136,6 +140,8 @@ def release(session: Session, ballot: Ballot, state: BallotState, *, now: dateti
     """Take a ballot out of its slot."""
     ballot.state = state
     ballot.closed_at = now
+    if state is BallotState.EXPIRED:
+        meters.count(session, meters.BALLOTS, "expired")
     if not ballot.is_repeat:
         _hold(session, ballot.pair_id, ballot.voter_kind, -1)
 
@@ -301,4 +307,5 @@ def open_ballot(session: Session, ballot: Ballot, *, rules: Rules, now: datetime
     ballot.seal = ballot_seal(session, ballot, rules.secret)
     session.add(ballot)
     session.flush()
+    meters.count(session, meters.BALLOTS, "issued")
     return ballot

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
+from app import meters
 from app.domain import blinding
 from app.domain.errors import ConflictError, NotFoundError
 from app.domain.terms import BallotState, BatchState, Choice, Outcome, ReasonTag
@@ -40,6 +41,7 @@ def cast(
     standing = session.scalar(select(Verdict).where(Verdict.ballot_id == ballot.id))
     if standing is not None:
         if standing.retracted_at is None and standing.choice is choice:
+            meters.count(session, meters.VOTES, "replayed")
             return standing
         if standing.retracted_at is not None:
             raise ConflictError("You took this vote back. Nothing was stored; reload to see the pair again.")
@@ -70,6 +72,7 @@ def cast(
         _count(session, ballot, verdict, +1)
     session.flush()
     announce(session, "verdicts", ballot.eval_batch_id, now=now)
+    meters.count(session, meters.VOTES, "late" if late else "cast")
     return verdict
 
 
@@ -115,12 +118,15 @@ def skip(session: Session, ballot_id: uuid.UUID, voter: Voter, *, now: datetime,
         return ballot
     if ballot.state in (BallotState.VOTED, BallotState.RETRACTED):
         raise ConflictError("This pair has your vote already, so it cannot be skipped. Go on to the next.")
+    if session.scalar(select(Verdict.id).where(Verdict.ballot_id == ballot.id)) is not None:
+        raise ConflictError("This pair has a late vote of yours, so it cannot be skipped. Go on to the next.")
     if ballot.state is BallotState.EXPIRED:  # its slot is free already
         ballot.state, ballot.closed_at = BallotState.SKIPPED, now
     else:
         release(session, ballot, BallotState.SKIPPED, now=now)
     ballot.skip_reason = reason
     session.flush()
+    meters.count(session, meters.VOTES, "skipped")
     return ballot
 
 
@@ -169,6 +175,7 @@ def undo(session: Session, ballot_id: uuid.UUID, voter: Voter, *, rules: Rules, 
         release(session, meanwhile, BallotState.EXPIRED, now=now)
     session.flush()  # frees the slot before it is taken again
     announce(session, "verdicts", batch.id, now=now)
+    meters.count(session, meters.VOTES, "undone")
     shown = session.scalar(
         select(func.count(Ballot.id)).where(Ballot.eval_batch_id == batch.id, Ballot.voter_id == voter.id)
     )  # fmt: skip
@@ -197,12 +204,14 @@ def recognise(
 
     Raises:
         NotFoundError: no such ballot for this voter.
-        ConflictError: it has no standing vote, or another answer already.
+        ConflictError: it has no standing vote or another answer already, or voting is closed.
     """
     ballot = own_ballot(session, ballot_id, voter)
     verdict = session.scalar(select(Verdict).where(Verdict.ballot_id == ballot.id, Verdict.retracted_at.is_(None)))
     if verdict is None:
         raise ConflictError("This pair has no vote of yours, so there is nothing to add to it.")
+    if session.get_one(EvalBatch, ballot.eval_batch_id).state is BatchState.CLOSED:  # who wrote what may be told by now
+        raise ConflictError("Voting has closed. This answer was not kept; all your votes are.")
     standing = session.get(Recognition, verdict.id)
     if standing is not None:
         if standing.recognised is recognised:

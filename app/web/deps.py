@@ -1,6 +1,7 @@
 """What routes ask for: a transaction, the time, who is there."""
 
 import random
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated
@@ -14,7 +15,7 @@ from app.domain.errors import ForbiddenError, SignInRequiredError
 from app.domain.terms import Role
 from app.models import Account, Voter
 from app.queries.paging import Wanted
-from app.services import accounts
+from app.services import accounts, seats
 from app.services.assignment import Rules
 
 COOKIE = "arena_session"
@@ -84,19 +85,39 @@ def get_rules(settings: SettingsDep) -> Rules:
 RulesDep = Annotated[Rules, Depends(get_rules)]
 
 
-def signed_in(request: Request, database: DatabaseDep, now: NowDep) -> Account:
-    """Whoever is signed in; also told to the templates as ``viewer``.
+def session_token(request: Request) -> str:
+    """The token of this browser's session; empty if it has none."""
+    return request.cookies.get(COOKIE, "")
+
+
+SessionTokenDep = Annotated[str, Depends(session_token)]
+
+
+def if_signed_in(request: Request, token: SessionTokenDep, database: DatabaseDep, now: NowDep) -> Account | None:
+    """Whoever is signed in, if anybody; also told to the templates as ``viewer``."""
+    if not token:
+        return None
+    with database.session_scope(write=False) as session:
+        account = accounts.account_of(session, token, now=now)
+        if account is not None:
+            session.expunge(account)
+            request.state.viewer = account
+    return account
+
+
+MaybeAccountDep = Annotated[Account | None, Depends(if_signed_in)]
+
+
+def signed_in(account: MaybeAccountDep) -> Account:
+    """Whoever is signed in.
 
     Raises:
         SignInRequiredError: nobody is.
     """
-    token = request.cookies.get(COOKIE, "")
-    with database.session_scope(write=False) as session:
-        account = accounts.account_of(session, token, now=now) if token else None
-        if account is None:
-            raise SignInRequiredError("Please sign in: open the link that ./arena up printed, or make a new one.")
-        session.expunge(account)
-    request.state.viewer = account
+    if account is None:
+        raise SignInRequiredError(
+            "This browser is not signed in, so nothing was done. Sign in on the first page and try again."
+        )
     return account
 
 
@@ -126,6 +147,20 @@ def get_voter(account: AccountDep, database: DatabaseDep) -> Voter:
 
 
 VoterDep = Annotated[Voter, Depends(get_voter)]
+
+
+def seated_voter(batch_id: uuid.UUID, account: AccountDep, voter: VoterDep, database: DatabaseDep) -> Voter:
+    """The same, where this account may vote on the eval batch of the address.
+
+    Raises:
+        NotFoundError: it has no seat there, or there is no such eval batch (one sentence for both).
+    """
+    with database.session_scope(write=False) as session:
+        seats.require_seat(session, batch_id, voter.id, account.role)
+    return voter
+
+
+SeatedVoterDep = Annotated[Voter, Depends(seated_voter)]
 
 
 def get_wanted(

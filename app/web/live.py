@@ -86,6 +86,11 @@ class LiveHub:
             found = session.scalars(select(Event).where(Event.id > last).order_by(Event.id).limit(_MOST))
             return [Hint(event.id, event.topic, str(event.subject_id)) for event in found]
 
+    @property
+    def open_streams(self) -> int:
+        """How many pages listen at this moment."""
+        return len(self._streams)
+
     @contextlib.contextmanager
     def subscribe(self) -> "Iterator[asyncio.Queue[Hint | None]]":
         """A queue of hints for one stream; ``None`` ends it."""

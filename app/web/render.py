@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from app.config import ROOT
+from app.domain.terms import Role
 from app.setup.state import SetupState, read_state
 from app.web.filters import FILTERS
 
@@ -34,6 +35,7 @@ _PAGES = (
     ("/checkpoints", "Checkpoints"),
     ("/suites", "Suites"),
     ("/batches", "Eval batches"),
+    ("/raters", "Raters"),
     ("/jobs", "Jobs"),
     ("/settings", "Settings"),
 )
@@ -71,11 +73,13 @@ def setup_state(request: Request) -> SetupState:
 def render(request: Request, template: str, *, status: int = 200, **context: Any) -> HTMLResponse:
     """A page or fragment as a response."""
     path = request.url.path
+    viewer = getattr(request.state, "viewer", None)
+    pages = _PAGES if viewer is not None and viewer.role is Role.ADMIN else ()
     html = _environment.get_template(template).render(
-        viewer=getattr(request.state, "viewer", None),
+        viewer=viewer,
         nav=tuple(
             NavItem(href, label, current=path == href or (href != "/" and path.startswith(f"{href}/")))
-            for href, label in _PAGES
+            for href, label in pages
         ),
         setup=setup_state(request),
         request_path=path,

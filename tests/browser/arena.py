@@ -257,6 +257,7 @@ class Arena:
             return eval_batches.launch(
                 session,
                 eval_batches.LaunchPlan(suite=suite, challengers=wanted, name=name, **plan),
+                secret=self.settings.secret_key(),
                 now=self.now,
             )
 
@@ -288,10 +289,12 @@ class Arena:
             text += " Or so." if planned.key["twin"] else " I think."
         return Generated(planned, text, max(1, len(text) // 4), FinishReason.STOP)
 
-    def ballot_batch(self, prompt: str | list[dict[str, str]], first: str, second: str, name: str) -> EvalBatch:
+    def ballot_batch(
+        self, prompt: str | list[dict[str, str]], first: str, second: str, name: str, **plan: Any
+    ) -> EvalBatch:
         """An eval batch of one pair with these two texts."""
         self.suite(name, [prompt])
-        batch = self.batch(name)
+        batch = self.batch(name, **plan)
         self.write(batch, lambda _number, baseline: first if baseline else second)
         return batch
 

@@ -19,8 +19,9 @@ from app.web.filters import plural
 from tests.browser.arena import Arena, home_settings
 from tests.browser.contact_sheet import contact_sheet
 from tests.browser.driver import launch, sign_in
+from tests.browser.page import Page
 from tests.browser.server import serve
-from tests.browser.states import STATES, Page
+from tests.browser.states import STATES
 
 VIEWS = [(1280, 900, "light"), (1280, 900, "dark"), (390, 844, "light"), (390, 844, "dark")]
 TALLEST = 4000
@@ -79,11 +80,17 @@ def _draw_states(
     browser: Browser, states: Sequence[str], out: Path, only: str, views: Sequence[tuple[int, int, str]]
 ) -> None:
     for state in states:
-        with _shown(browser, state) as (pages, signed_in, stranger):
+        with _shown(browser, state) as (pages, signed_in, stranger, address):
             wanted = [page for page in pages if only in page.name]
             drawn = len(wanted) * len(views)
             for page in wanted:
-                _shoot(signed_in if page.signed_in else stranger, page.path, out / f"{state}-{page.name}", views)
+                target = out / f"{state}-{page.name}"
+                if page.entry:
+                    with browser.new_context(base_url=address) as own:
+                        sign_in(own, page.entry)
+                        _shoot(own, page.path, target, views)
+                else:
+                    _shoot(signed_in if page.signed_in else stranger, page.path, target, views)
         _say(f"{state}: {len(wanted)} {plural(len(wanted), 'page')}, {drawn} {plural(drawn, 'picture')}")
     pictures = sorted(out.glob("*.png"))
     if not pictures:
@@ -95,7 +102,7 @@ def _draw_states(
 
 def _draw_readme(browser: Browser) -> None:
     README.mkdir(exist_ok=True)
-    with _shown(browser, "newcomer") as (pages, signed_in, _):
+    with _shown(browser, "newcomer") as (pages, signed_in, *_):
         paths = {page.name: page.path for page in pages}
         window = signed_in.new_page()
         for picture in PICTURES:
@@ -107,8 +114,8 @@ def _draw_readme(browser: Browser) -> None:
 
 
 @contextmanager
-def _shown(browser: Browser, state: str) -> Iterator[tuple[list[Page], BrowserContext, BrowserContext]]:
-    """The pages of a state while it is served, a browser that is signed in, and one that is not."""
+def _shown(browser: Browser, state: str) -> Iterator[tuple[list[Page], BrowserContext, BrowserContext, str]]:
+    """The pages of a state while it is served, a browser that is signed in, one that is not, and the address."""
     home = Path(tempfile.mkdtemp())
     try:
         settings = home_settings(home).model_copy(update={"log_level": "WARNING"})
@@ -118,7 +125,7 @@ def _shown(browser: Browser, state: str) -> Iterator[tuple[list[Page], BrowserCo
         with serve(settings) as address:
             signed_in, stranger = browser.new_context(base_url=address), browser.new_context(base_url=address)
             sign_in(signed_in, arena.entry_path())
-            yield pages, signed_in, stranger
+            yield pages, signed_in, stranger, address
             signed_in.close()
             stranger.close()
     finally:

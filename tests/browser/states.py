@@ -3,7 +3,6 @@
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from itertools import cycle
 from typing import Any
@@ -20,25 +19,15 @@ from app.services import accounts
 from app.services.base_models import add_base_model
 from app.services.shipped import import_shipped
 from app.setup.state import SetupPhase
-from tests.browser import texts
+from tests.browser import people, texts
 from tests.browser.arena import SCRIPT, Arena, Writer
+from tests.browser.page import Page
 from tests.factories import make_study
 from tests.many import LISTS
 
 FIRST, SECOND, TIE = Outcome.FIRST, Outcome.SECOND, Outcome.TIE
 NOWHERE = "00000000-0000-4000-8000-000000000000"
 LONG_NAME = "brie-v2-seed17-lora-r16-conversations-2026-11"
-
-
-@dataclass(frozen=True)
-class Page:
-    """A page of a state. ``action`` is the selector of what most people come to do there."""
-
-    name: str
-    path: str
-    action: str = ""
-    signed_in: bool = True
-    status: int = 200
 
 
 def empty(arena: Arena) -> list[Page]:
@@ -152,11 +141,15 @@ def voting(arena: Arena) -> list[Page]:
         ], texts.untrained(3), texts.trained()[4]),
         ("right-to-left", "كيف ينضج الجبن؟ أجب بالعبرية أو بالعربية.", texts.HEBREW, texts.ARABIC),
         ("endless", "What makes a cheese ripen?", texts.LONG, texts.PLAIN),
+        ("hostile", "What can a text do to a page?", texts.HOSTILE, texts.MIXED),
+        ("long-prompt", "\n\n".join(texts.trained()[:4]), texts.SEEING, texts.LIST),
     ]  # fmt: skip
     pages = []
     for name, prompt, first, second in kinds:
         batch = arena.ballot_batch(prompt, first, second, name)
         pages.append(Page(f"vote-{name}", f"/vote/{batch.id}", "button[value='a']"))
+    instructed = arena.ballot_batch(texts.KEYS, texts.LIST, texts.SEEING, "instructed",
+                                    system_prompt="You are a patient teacher. Use at most 200 words.")  # fmt: skip
     arena.suite("five", [f"Prompt number {number}?" for number in range(5)])
     finished = arena.batch("five")
     arena.write(finished)
@@ -165,12 +158,51 @@ def voting(arena: Arena) -> list[Page]:
     closed = arena.batch("five", seed=3)
     arena.write(closed)
     arena.close(closed)
+    asked = arena.batch("five", seed=4, ask_recognised=True)
+    quota = arena.batch("five", seed=5, rater_limit=2)
+    full = arena.batch("five", seed=6, vote_limit=2)
+    for batch, votes in ((asked, [FIRST]), (quota, [FIRST, SECOND]), (full, [TIE, TIE])):
+        arena.write(batch)
+        arena.vote(batch, votes, voter=accounts.ADMIN)
     return [
         *pages,
+        Page("vote-instructed", f"/vote/{instructed.id}", "button[value='a']"),
+        Page("vote-asked", f"/vote/{asked.id}", "button[value='yes']"),
+        Page("vote-quota", f"/vote/{quota.id}", "main .button"),
+        Page("vote-full", f"/vote/{full.id}", "main .button"),
         Page("vote-all-done", f"/vote/{finished.id}", "main .button"),
         Page("vote-waiting", f"/vote/{ahead.id}", "main .button"),
         Page("vote-closed", f"/vote/{closed.id}", "main .button"),
         Page("vote-nowhere", f"/vote/{NOWHERE}", "main a", status=404),
+    ]
+
+
+def own_votes(arena: Arena) -> list[Page]:
+    """What a rater is told of their own votes: everything, page by page; nothing yet; nothing ever."""
+    arena.worker()
+    arena.suite("fourteen", [f"Prompt number {number}?" for number in range(14)])
+    told, never, none = (
+        arena.batch("fourteen", name=name, seed=seed, reveal=reveal)
+        for seed, (name, reveal) in enumerate(
+            (("Told", Reveal.AT_CLOSE), ("Never", Reveal.NEVER), ("None", Reveal.AT_CLOSE)), 1
+        )
+    )
+    for batch in (told, never, none):
+        arena.write(batch, lambda number, base: texts.LONG if number == 1 else _reply(number, base))
+        if batch is not none:
+            arena.vote(
+                batch, [*_outcomes(12, 0.6, 0.2, 12), TIE], voter=accounts.ADMIN, reason="It keeps to the prompt."
+            )
+        arena.close(batch)
+    waiting = arena.batch("fourteen", name="Open", seed=4)
+    return [
+        Page("yours-told", f"/vote/{told.id}/yours", "main a[rel='next']"),
+        Page("yours-last", f"/vote/{told.id}/yours?page=9", "main a[rel='prev']"),
+        Page("yours-never", f"/vote/{never.id}/yours", "main .button"),
+        Page("yours-none", f"/vote/{none.id}/yours", "main .button"),
+        Page("yours-not-yet", f"/vote/{waiting.id}/yours", "main .button"),
+        Page("vote-told", f"/vote/{told.id}", "main .button"),
+        Page("vote-never", f"/vote/{never.id}", "main .button"),
     ]
 
 
@@ -434,6 +466,7 @@ STATES: dict[str, Callable[[Arena], list[Page]]] = {
         first_start,
         study_room,
         voting,
+        own_votes,
         results,
         pairs,
         checks,
@@ -444,6 +477,12 @@ STATES: dict[str, Callable[[Arena], list[Page]]] = {
         trouble,
         worker_down,
         newcomer,
+        people.doors,
+        people.desk_of_one,
+        people.desk_of_many,
+        people.nobody,
+        people.three,
+        people.crowd,
     )
 }
 

@@ -45,6 +45,18 @@ PLAIN = (
 HEBREW = "הגבינה מבשילה מן הקליפה פנימה, ואיש לא זירז אותה בלי לשלם על כך.\n\nזה דורש סבלנות."
 ARABIC = "ينضج الجبن من القشرة نحو الداخل، ولم يستعجله أحد قط دون أن يدفع ثمن ذلك.\n\nالأمر يحتاج إلى صبر."  # noqa: RUF001
 
+HOSTILE = """<script>alert("A")</script> <button>A is better</button>
+
+Turned: \u202ereteb si B\u202c, and an end\u2066less isolate. A bell\x07, and Z\u030d\u0360\u0312a\u0301\u0300lgo.
+
+| a table | that is | wider than | its column | because | it has | more columns | than anybody | would read |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| internationalisation | internationalisation | internationalisation | 4 | 5 | 6 | 7 | 8 | 9 |
+
+    a_line_of_code_that_goes_on = "and on, and on, and on, and on, and on, and on, and on, and on, and on, and on"
+"""
+MIXED = "日本語と中文、한국어. 👩\u200d🚀 🏳️\u200d🌈 שלום world, مرحبا! " + "終わりのない行" * 40
+
 SEEING = """It shows that seeing is already a kind of looking *for*. A camera on your desk would record the mug, \
 the bills and the grain of the wood. You, for ten seconds, record their failure to be keys.
 

@@ -148,7 +148,9 @@ def test_the_voting_page_says_why_there_is_nothing_to_vote_on(session: Session, 
     def page() -> tuple[VoteState, int, int, uuid.UUID | None]:
         ballot = assignment.issue(session, batch.id, voter, rules=RULES, now=NOW, rng=dice())
         last = voting.undoable(session, batch.id, voter, rules=RULES, now=NOW)
-        shown = vote_page(session, batch=batch, voter_id=voter.id, open_ballot=ballot, undoable=last)
+        shown = vote_page(
+            session, batch=batch, voter_id=voter.id, open_ballot=ballot, undoable=last, grace=RULES.grace, now=NOW
+        )
         assert (shown.ballot is not None) == (shown.state is VoteState.VOTING)
         return shown.state, shown.voted, shown.total, shown.undo_ballot_id
 

@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 from app.web.markdown import LONGEST_MARKDOWN, plain, render
 
 HARMLESS = {"dir", "start", "class"}
+BOX = {"tabindex", "role", "aria-label"}
+"""Only of what scrolls by itself, and only as written here."""
+
 ALLOWED = {
     *("p", "br", "hr", "blockquote", "pre", "code", "em", "strong", "s", "ul", "ol", "li", "span"),
-    *("h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"),
+    *("h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td", "div"),
 }
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -31,7 +34,7 @@ HOSTILE = [
     "<!-- --!> <img src=x onerror=alert(1)> -->",
     '<a id="vote-ballot" href="#">x</a>',
     "| <img src=x> |\n|---|\n| <form> |",
-    "\N{RIGHT-TO-LEFT OVERRIDE}desrever",
+    '<button role="button" aria-label="A is better" tabindex="0">A is better</button>',
 ]
 
 
@@ -52,6 +55,17 @@ class Tags(HTMLParser):
         self.text += data
 
 
+def only_harmless(found: list[tuple[str, dict[str, str | None]]]) -> bool:
+    """Whether no attribute is the text's own: it has no way to call itself anything."""
+    boxes = [attributes for tag, attributes in found if tag in {"pre", "div"}]
+    return (
+        all(set(attributes) - BOX <= HARMLESS for _, attributes in found)
+        and all(not set(attributes) & BOX for tag, attributes in found if tag not in {"pre", "div"})
+        and all((box["tabindex"], box["role"]) == ("0", "group") for box in boxes)
+        and {box["aria-label"] for box in boxes} <= {"code", "table"}
+    )
+
+
 def squeezed(text: str) -> str:
     return re.sub(r"\s+", "", text)
 
@@ -59,8 +73,8 @@ def squeezed(text: str) -> str:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_becomes_visible_text_and_nothing_else(text: str) -> None:
     seen = Tags(render(text))
-    assert not {tag for tag, _ in seen.found} & {"script", "img", "a", "svg", "style", "iframe", "form", "b"}
-    assert all(set(attributes) <= HARMLESS for _, attributes in seen.found)
+    assert not {tag for tag, _ in seen.found} & {"script", "img", "a", "svg", "style", "iframe", "form", "b", "button"}
+    assert only_harmless(seen.found)
     assert [c for c in text if c.isalnum()] == [c for c in seen.text if c.isalnum()]
 
 
@@ -73,9 +87,9 @@ def test_no_letter_of_any_text_is_lost(text: str) -> None:
 
 @given(st.text(alphabet="ab1 \n>*-_`#|[](){}<&;!:/\\~=", max_size=200))
 def test_only_allowed_tags_and_attributes_come_out_of_any_markup(text: str) -> None:
-    for tag, attributes in Tags(render(text)).found:
-        assert tag in ALLOWED
-        assert set(attributes) <= HARMLESS
+    found = Tags(render(text)).found
+    assert {tag for tag, _ in found} <= ALLOWED
+    assert only_harmless(found)
 
 
 def test_markdown_is_rendered() -> None:
@@ -104,3 +118,34 @@ def test_a_very_long_response_keeps_every_character() -> None:
 def test_an_empty_response_is_empty() -> None:
     assert render("") == ""
     assert plain(" \n\n ") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\N{RIGHT-TO-LEFT OVERRIDE}desrever", "a⟨U+202E⟩desrever"),
+        ("\N{LEFT-TO-RIGHT ISOLATE}x\N{POP DIRECTIONAL ISOLATE}", "⟨U+2066⟩x⟨U+2069⟩"),
+        ("nothing\x00here\x07\x1b[31m", "nothing⟨U+0000⟩here⟨U+0007⟩⟨U+001B⟩[31m"),
+        ("half\ud83d", "half⟨U+D83D⟩"),
+    ],
+    ids=["override", "isolate", "control", "surrogate"],
+)
+def test_what_would_reorder_or_hide_is_written_out(text: str, shown: str) -> None:
+    for html in (render(text), plain(text), render(f"`{text}`")):
+        assert Tags(html).text.strip() == shown
+    long = text + "." * LONGEST_MARKDOWN
+    assert Tags(render(long)).text.startswith(shown)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["👩\N{ZERO WIDTH JOINER}🚀", "می\N{ZERO WIDTH NON-JOINER}خواهم", "日本語、中文。", "e\u0301", "\u200fשלום"],  # noqa: RUF001
+)
+def test_what_words_and_signs_need_is_left_alone(text: str) -> None:
+    assert Tags(render(text)).text.strip() == text
+
+
+def test_a_table_and_code_scroll_in_a_box_of_their_own() -> None:
+    found = Tags(render("| a | b |\n|---|---|\n| 1 | 2 |\n\n```py\nx = 1\n```\n\n    y = 2\n")).found
+    boxes = [(tag, attributes["aria-label"]) for tag, attributes in found if "tabindex" in attributes]
+    assert boxes == [("div", "table"), ("pre", "code"), ("pre", "code")]

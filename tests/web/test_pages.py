@@ -1,4 +1,5 @@
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from sqlalchemy import select
 from app.config import DATA
 from app.domain.terms import Split
 from app.models import Dataset, Run
-from app.services import eval_batches, runs
+from app.services import accounts, eval_batches, invites, runs
 from app.services.base_models import add_base_model, mark_failed
 from app.services.shipped import import_shipped
 from tests.factories import NOW, RULES, Study, make_run, pairs_of
@@ -20,15 +21,18 @@ EVENTS = "/live"
 
 
 def ids_of(app: FastAPI, study: Study) -> dict[str, object]:
-    with app.state.database.session_scope(write=False) as session:
+    with app.state.database.session_scope() as session:
+        admin = accounts.the_admin(session, now=NOW)
+        now = datetime.now(UTC)
         return {
+            "account_id": admin.id,
             "batch_id": study.batch.id,
             "suite_id": study.suite.id,
             "checkpoint_id": study.adapters[0].id,
             "pair_id": pairs_of(session, study.batch)[0].id,
             "run_id": study.adapters[0].run_id,
             "dataset_id": session.scalars(select(Dataset.id)).first(),
-            "token": "any",
+            "token": invites.make_invite(session, session.merge(study.batch), by=admin, now=now)[1],
         }
 
 
@@ -63,9 +67,11 @@ def test_every_page_renders_in_the_states_of_failure(
             runs.record(session, run, [runs.Metric(Split.VALIDATION, 1, 0.5, loss)], now=NOW)
         runs.cancel_run(session, run, now=NOW)
         session.get_one(Dataset, run.dataset_id).path = str(tmp_path / "gone")
-        eval_batches.close(session, session.merge(study.batch), now=NOW)
         odd = session.scalars(select(Run.id).where(Run.name.startswith("odd"))).all()
-    for path in (*pages(app, study), *(f"/runs/{run_id}" for run_id in odd)):
+    found = pages(app, study)
+    with app.state.database.session_scope() as session:
+        eval_batches.close(session, session.merge(study.batch), now=NOW)
+    for path in (*found, *(f"/runs/{run_id}" for run_id in odd)):
         assert admin.get(path).status_code == 200, path
 
 
@@ -103,6 +109,7 @@ def test_fragments_are_parts_of_their_pages(app: FastAPI, admin: TestClient, stu
         (f"/results/{study.batch.id}/live", f"/results/{study.batch.id}"),
         (f"/batches/{study.batch.id}/progress", f"/batches/{study.batch.id}"),
         (f"/runs/{study.adapters[0].run_id}/progress", f"/runs/{study.adapters[0].run_id}"),
+        (f"/raters/{study.batch.id}/list", f"/raters/{study.batch.id}"),
         (f"/vote/{study.batch.id}/ballot", f"/vote/{study.batch.id}"),
     ):
         part = admin.get(fragment).text

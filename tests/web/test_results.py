@@ -23,7 +23,7 @@ def test_the_text_that_is_always_preferred_wins_on_the_page_and_in_the_report(
     database = app.state.database
     with database.session_scope() as session:
         batch = make_study(session, tmp_path, prompts=9, votes_per_pair=2).batch
-        accounts = [make_account(session, name, Role.RATER).id for name in ("one", "two")]
+        accounts = [make_account(session, name, Role.RATER, seat_in=batch).id for name in ("one", "two")]
     for account_id in accounts:
         voter = client_for(app, account_id)
         while (ballot := look(voter, batch.id)).ballot_id is not None:

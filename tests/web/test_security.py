@@ -1,9 +1,11 @@
+import re
 import uuid
 from datetime import UTC, datetime
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from httpx2 import Response
 from sqlalchemy import func, select
 
 from app.domain.terms import Role
@@ -11,7 +13,7 @@ from app.models import Verdict
 from app.services import accounts
 from app.web.deps import COOKIE
 from app.web.render import asset
-from app.web.security import HEADERS
+from app.web.security import HEADERS, HTTPS_ONLY
 from tests.factories import Study, client_for, make_account, visitor
 from tests.fixtures import on_sqlite
 from tests.web.addresses import addresses, filled
@@ -20,15 +22,28 @@ pytestmark = on_sqlite
 
 OPEN_TO_ALL = {
     ("GET", "/healthz"): 200,
+    ("GET", "/enter"): 200,
+    ("POST", "/enter"): 403,
     ("GET", "/enter/{token}"): 200,  # a button; the link itself is checked by the POST
     ("POST", "/enter/{token}"): 403,
+    ("GET", "/join/{token}"): 403,
+    ("POST", "/join/{token}"): 403,
     ("POST", "/leave"): 303,
 }
-FOR_RATERS = {
+FOR_EVERY_ACCOUNT = {
+    ("GET", "/"): 200,
+    ("GET", "/account"): 200,
+    ("POST", "/account/password"): 422,
+    ("GET", "/live"): None,  # a stream; read in test_live
+    ("POST", "/leave/everywhere"): 303,
+}
+FOR_RATERS_WITH_A_SEAT = {
     ("GET", "/vote/{batch_id}"),
     ("GET", "/vote/{batch_id}/ballot"),
     ("POST", "/vote/{batch_id}"),
     ("POST", "/vote/{batch_id}/undo"),
+    ("POST", "/vote/{batch_id}/recognised"),
+    ("GET", "/vote/{batch_id}/yours"),
     ("GET", "/live"),
 }
 FORM = {"choice": "a", "ballot_id": str(uuid.uuid4()), "wanted": "smollm2-135m", "recipe": "brie-v1", "suite": "s"}
@@ -39,38 +54,80 @@ class Anything(dict):
         return str(uuid.uuid4())
 
 
+def asked(client: TestClient, method: str, path: str, batch_id: object = None) -> Response:
+    values = Anything(batch_id=batch_id) if batch_id else Anything()
+    form = FORM | {"baseline": "base"} if method == "POST" else None
+    return client.request(method, filled(path, values), data=form)
+
+
+def said(answer: Response) -> str:
+    """The body without the address that leads back to what was asked for."""
+    return re.sub(r'name="next" value="[^"]*"', "", answer.text)
+
+
 def test_nothing_is_open_without_a_session_but_what_is_listed(app: FastAPI, study: Study) -> None:
-    stranger = visitor(app)
+    stranger, refusals = visitor(app), {"GET": set(), "POST": set()}
     for method, path in addresses(app):
-        for values in (Anything(), Anything(batch_id=study.batch.id)):
-            data = FORM | {"baseline": "base"} if method == "POST" else None
-            answer = stranger.request(method, filled(path, values), data=data)
-            expected = OPEN_TO_ALL.get((method, path))
-            if expected is None:
-                assert answer.status_code == 401, (method, path)
-            else:
-                assert answer.status_code == expected, (method, path)
-            assert str(study.batch.id) not in answer.text
+        for batch_id in (None, study.batch.id):
+            answer = asked(stranger, method, path, batch_id)
+            expected = OPEN_TO_ALL.get((method, path), 401)
+            assert answer.status_code == expected, (method, path)
+            assert str(study.batch.id) not in said(answer)
+            if expected == 401:
+                refusals[method].add(said(answer))
+    assert {method: len(bodies) for method, bodies in refusals.items()} == {"GET": 1, "POST": 1}, (
+        "whatever is asked for, a visitor reads the same"
+    )
+    for (body,) in refusals.values():
+        assert not [word for word in ("brie", "tiny", "suite", "Eval batches", "/raters") if word in body]
+
+
+def test_every_listed_route_exists(app: FastAPI) -> None:
+    listed = {*OPEN_TO_ALL, *FOR_EVERY_ACCOUNT, *FOR_RATERS_WITH_A_SEAT}
+    assert listed <= set(addresses(app))
+
+
+def a_rater(app: FastAPI, name: str = "somebody", study: Study | None = None) -> TestClient:
+    with app.state.database.session_scope() as session:
+        account_id = make_account(session, name, Role.RATER, seat_in=study.batch if study else None).id
+    return client_for(app, account_id)
+
+
+def test_a_rater_may_vote_and_nothing_else(app: FastAPI, study: Study) -> None:
+    rater, refusals = a_rater(app, study=study), set()
+    listed = OPEN_TO_ALL.keys() | FOR_EVERY_ACCOUNT.keys() | FOR_RATERS_WITH_A_SEAT
+    tried = [route for route in addresses(app) if route not in listed]
+    assert len(tried) > 40
+    for method, path in tried:
+        answer = asked(rater, method, path, study.batch.id)
+        assert answer.status_code == 403, (method, path)
+        refusals.add(answer.text)
+    (body,) = refusals
+    assert "for admins" in body
+    assert not [word for word in ("brie", "tiny", "Eval batches", "/raters", "/datasets") if word in body]
+    for (method, path), status in FOR_EVERY_ACCOUNT.items():
+        if status is not None:
+            assert asked(rater, method, path).status_code == status, (method, path)
+
+
+def test_a_seat_opens_the_voting_routes_and_only_those_of_its_batch(app: FastAPI, study: Study) -> None:
+    seated, other = a_rater(app, study=study), a_rater(app, "without a seat")
+    told = set()
+    for method, path in FOR_RATERS_WITH_A_SEAT:
+        for batch_id in (None, study.batch.id):
+            answer = asked(other, method, path, batch_id)
+            assert answer.status_code == 404, (method, path)
+            told.add(answer.text.replace("without a seat", "somebody"))
+        told.add(asked(seated, method, path).text)
+    assert len(told) == 1, "no seat, and no such eval batch, read the same"
+    assert seated.get(f"/vote/{study.batch.id}").status_code == 200
+    assert seated.get(f"/vote/{study.batch.id}/ballot").status_code == 200
 
 
 @pytest.mark.parametrize("token", ["", "made up", "x" * 5000])
 def test_a_cookie_that_means_nothing_signs_nobody_in(app: FastAPI, token: str) -> None:
     stranger = visitor(app)
     assert stranger.get("/", headers={"Cookie": f"{COOKIE}={token}"}).status_code == 401
-
-
-def test_a_rater_may_vote_and_nothing_else(app: FastAPI, study: Study) -> None:
-    with app.state.database.session_scope() as session:
-        account_id = make_account(session, "somebody", Role.RATER).id
-    rater = client_for(app, account_id)
-    for method, path in addresses(app):
-        if (method, path) in FOR_RATERS or (method, path) in OPEN_TO_ALL:
-            continue
-        data = FORM | {"baseline": "base"} if method == "POST" else None
-        answer = rater.request(method, filled(path, Anything(batch_id=study.batch.id)), data=data)
-        assert answer.status_code == 403, (method, path)
-        assert "for admins" in answer.text
-    assert rater.get(f"/vote/{study.batch.id}").status_code == 200
 
 
 ELSEWHERE = [
@@ -164,6 +221,20 @@ def test_the_policy_lets_nothing_run_that_is_not_ours(app: FastAPI) -> None:
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == policy["form-action"] == "'self'"
     assert "unsafe" not in sent
     assert policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+
+
+def test_https_is_asked_for_where_it_is_spoken(app: FastAPI) -> None:
+    for base, expected in (("http://testserver", None), ("https://testserver", HTTPS_ONLY)):
+        for path in ("/healthz", "/enter", "/no/such/page"):
+            assert visitor(app).get(base + path).headers.get("Strict-Transport-Security") == expected
+
+
+def test_nothing_but_files_is_ever_kept(app: FastAPI, admin: TestClient, study: Study) -> None:
+    suite = admin.get(f"/suites/{study.suite.id}/download")
+    answers = (admin.get("/batches", headers={"Accept": "application/json"}), admin.post("/leave"), suite)
+    foreign = admin.post("/leave", headers={"Sec-Fetch-Site": "cross-site"})
+    for answer in (*answers, foreign, visitor(app).get("/batches", headers={"Accept": "application/json"})):
+        assert answer.headers["Cache-Control"] == "no-store", answer.request.url
 
 
 def test_pages_are_never_kept_and_versioned_files_for_ever(app: FastAPI, admin: TestClient, study: Study) -> None:

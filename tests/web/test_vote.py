@@ -1,19 +1,23 @@
+import html
 import re
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select
 
-from app.domain.terms import BallotState, Choice, JobState, Role
-from app.models import Ballot, Job, Tally, Verdict
+from app.domain.terms import BallotState, Choice, JobState, PairKind, ReasonTag, Role
+from app.models import Ballot, Job, Recognition, Tally, Verdict
 from app.services import eval_batches
-from tests.factories import NOW, Study, client_for, make_account
+from tests.factories import NOW, Study, client_for, make_account, make_study, pairs_of
 from tests.fixtures import on_sqlite
-from tests.web.ballots import choose, look
+from tests.web.ballots import choose, look, seated
 
 
 def verdicts(app: FastAPI) -> list[tuple[Choice, bool]]:
@@ -22,9 +26,9 @@ def verdicts(app: FastAPI) -> list[tuple[Choice, bool]]:
         return [(verdict.choice, verdict.retracted_at is not None) for verdict in found]
 
 
-def second_rater(app: FastAPI, name: str = "second") -> TestClient:
+def second_rater(app: FastAPI, study: Study, name: str = "second") -> TestClient:
     with app.state.database.session_scope() as session:
-        account_id = make_account(session, name, Role.RATER).id
+        account_id = make_account(session, name, Role.RATER, seat_in=study.batch).id
     return client_for(app, account_id)
 
 
@@ -91,7 +95,7 @@ def test_only_the_own_last_vote_can_be_taken_back(app: FastAPI, admin: TestClien
     choose(admin, study.batch.id, look(admin, study.batch.id).ballot_id, "a")
     address = f"/vote/{study.batch.id}/undo"
     assert admin.post(address, data={"ballot_id": first}).status_code == 409
-    stranger = second_rater(app)
+    stranger = second_rater(app, study)
     for ballot_id in (first, str(uuid.uuid4())):
         assert stranger.post(address, data={"ballot_id": ballot_id}).status_code == 404
     assert verdicts(app) == [(Choice.A, False)] * 2
@@ -104,7 +108,7 @@ def test_a_skipped_pair_does_not_come_back_and_is_free_for_others(
     for _ in range(4):
         assert choose(admin, study.batch.id, look(admin, study.batch.id).ballot_id, "skip").status_code == 303
     assert look(admin, study.batch.id).ballot_id is None
-    assert look(second_rater(app), study.batch.id).ballot_id is not None
+    assert look(second_rater(app, study), study.batch.id).ballot_id is not None
     assert verdicts(app) == []
 
 
@@ -134,7 +138,7 @@ def test_a_vote_that_is_none_stores_nothing(
 @on_sqlite
 def test_a_ballot_answers_to_its_own_voter_alone(app: FastAPI, admin: TestClient, study: Study) -> None:
     ballot_id = look(admin, study.batch.id).ballot_id
-    stranger = second_rater(app)
+    stranger = second_rater(app, study)
     assert choose(stranger, study.batch.id, ballot_id, "a").status_code == 404
     assert choose(stranger, study.batch.id, ballot_id, "skip").status_code == 404
     assert verdicts(app) == []
@@ -198,3 +202,261 @@ def test_clicks_that_arrive_together_are_one_verdict(
     with app.state.database.session_scope(write=False) as session:
         assert session.scalar(select(func.sum(Tally.first + Tally.second + Tally.tie))) == 1
         assert session.scalar(select(func.count(Ballot.id)).where(Ballot.state == BallotState.VOTED)) == 1
+
+
+def test_reason_and_tags_are_kept_with_the_vote(app: FastAPI, admin: TestClient, study: Study) -> None:
+    ballot_id = look(admin, study.batch.id).ballot_id
+    form = {"ballot_id": ballot_id, "choice": "b", "reason": " two\r\nlines ", "tags": ["clear", "deep", "clear"]}
+    assert admin.post(f"/vote/{study.batch.id}", data=form).status_code == 303
+    with app.state.database.session_scope(write=False) as session:
+        verdict = session.scalars(select(Verdict)).one()
+        assert (verdict.reason, verdict.tags) == ("two\nlines", ["clear", "deep"])
+
+
+@on_sqlite
+def test_every_tag_is_offered_once(admin: TestClient, study: Study) -> None:
+    offered = re.findall(r'name="tags" value="(\w+)"', admin.get(f"/vote/{study.batch.id}").text)
+    assert sorted(offered) == sorted(ReasonTag)
+
+
+@on_sqlite
+def test_why_a_pair_was_skipped_is_kept(app: FastAPI, admin: TestClient, study: Study) -> None:
+    choose(admin, study.batch.id, look(admin, study.batch.id).ballot_id, "skip", reason="I know too little of this.")
+    with app.state.database.session_scope(write=False) as session:
+        assert session.scalars(select(Ballot.skip_reason).where(Ballot.state == BallotState.SKIPPED)).one() == (
+            "I know too little of this."
+        )
+
+
+@on_sqlite
+def test_a_reason_that_is_too_long_is_given_back_whole(app: FastAPI, admin: TestClient, study: Study) -> None:
+    ballot_id = look(admin, study.batch.id).ballot_id
+    reason = "<b>why</b> " * 400
+    form = {"ballot_id": ballot_id, "choice": "a", "reason": reason, "tags": ["style"]}
+    refused = admin.post(f"/vote/{study.batch.id}", data=form)
+    assert refused.status_code == 422
+    assert "the reason has 4399 characters, and at most 4000 are kept" in refused.text
+    assert html.escape(reason.strip()) in refused.text
+    assert 'value="style" checked' in refused.text
+    assert f'value="{ballot_id}"' in refused.text
+    assert verdicts(app) == []
+    assert choose(admin, study.batch.id, ballot_id, "a", reason=reason[:4000]).status_code == 303
+
+
+@on_sqlite
+def test_what_was_said_to_a_vote_taken_back_stands_in_the_form_again(admin: TestClient, study: Study) -> None:
+    first = look(admin, study.batch.id).ballot_id
+    form = {"ballot_id": first, "choice": "a", "reason": "Because of the end.", "tags": ["original"]}
+    admin.post(f"/vote/{study.batch.id}", data=form)
+    after = admin.get(f"/vote/{study.batch.id}").text
+    assert "Because of the end." not in after
+    admin.post(f"/vote/{study.batch.id}/undo", data={"ballot_id": first})
+    again = admin.get(f"/vote/{study.batch.id}").text
+    assert ">Because of the end.</textarea>" in again
+    assert 'value="original" checked' in again
+
+
+@on_sqlite
+def test_a_refusal_shows_the_ballot_that_is_next(app: FastAPI, admin: TestClient, study: Study) -> None:
+    first = look(admin, study.batch.id).ballot_id
+    choose(admin, study.batch.id, first, "a")
+    following = look(admin, study.batch.id).ballot_id
+    refused = choose(admin, study.batch.id, first, "b", reason="typed in the other tab")
+    assert refused.status_code == 409
+    assert 'role="alert"' in refused.text
+    assert f'value="{following}"' in refused.text
+    assert "typed in the other tab" not in refused.text, "a reason belongs to its own pair"
+    programs = admin.post(
+        f"/vote/{study.batch.id}",
+        data={"ballot_id": first, "choice": "b"},
+        headers={"Accept": "application/json"},
+    )
+    assert (programs.status_code, "stands as you first cast it" in programs.json()["error"]) == (409, True)
+
+
+@on_sqlite
+def test_how_long_a_vote_can_be_taken_back_is_said_and_true(app: FastAPI, admin: TestClient, study: Study) -> None:
+    first = look(admin, study.batch.id).ballot_id
+    choose(admin, study.batch.id, first, "a")
+    assert "possible for about 2 min" in admin.get(f"/vote/{study.batch.id}").text
+    with app.state.database.session_scope() as session:
+        verdict = session.scalars(select(Verdict)).one()
+        verdict.cast_at -= timedelta(seconds=121)
+    page = admin.get(f"/vote/{study.batch.id}").text
+    assert "/undo" not in page
+    late = admin.post(f"/vote/{study.batch.id}/undo", data={"ballot_id": first})
+    assert (late.status_code, "It stands." in late.text) == (409, True)
+    assert verdicts(app) == [(Choice.A, False)]
+
+
+def place(client: TestClient, batch_id: object) -> str:
+    found = re.search(r'class="vote-place">([^<]+)<', client.get(f"/vote/{batch_id}").text)
+    return found[1] if found else ""
+
+
+def test_skipped_pairs_count_as_done(admin: TestClient, study: Study) -> None:
+    assert place(admin, study.batch.id) == "1 of 4"
+    choose(admin, study.batch.id, look(admin, study.batch.id).ballot_id, "skip")
+    assert place(admin, study.batch.id) == "2 of 4"
+    for _ in range(3):
+        choose(admin, study.batch.id, look(admin, study.batch.id).ballot_id, "a")
+    assert place(admin, study.batch.id) == "4 done"
+    assert "You have voted on 3 pairs and skipped 1, in under a minute of reading." in words(admin, study.batch.id)
+
+
+def words(client: TestClient, batch_id: object) -> str:
+    return re.sub(r"\s+", " ", client.get(f"/vote/{batch_id}").text)
+
+
+def test_what_others_have_taken_is_not_counted_as_ones_own(app: FastAPI, admin: TestClient, study: Study) -> None:
+    other = seated(app, "other", study.batch)
+    for _ in range(2):
+        choose(other, study.batch.id, look(other, study.batch.id).ballot_id, "a")
+    assert place(admin, study.batch.id) == "1 of 2"
+
+
+def checked_study(app: FastAPI, folder: Path, **plan: Any) -> Study:
+    """Twelve main pairs, of which two are shown again, and two gold pairs that everybody gets in both orders."""
+    with app.state.database.session_scope() as session:
+        study = make_study(session, folder, prompts=14, repeat_pairs=2, gold_pairs=2, votes_per_pair=3, **plan)
+        gold = pairs_of(session, study.batch)[:2]
+        for pair in gold:
+            pair.kind = PairKind.GOLD
+    return study
+
+
+def test_the_total_holds_with_checks_among_the_pairs_and_no_step_of_it_tells_them(app: FastAPI, tmp_path: Path) -> None:
+    study = checked_study(app, tmp_path)
+    client = seated(app, "somebody", study.batch)
+    places = []
+    while (ballot := look(client, study.batch.id)).ballot_id is not None:
+        places.append(place(client, study.batch.id))
+        choose(client, study.batch.id, ballot.ballot_id, "a")
+    done = len(places)
+    assert places == [f"{number} of 18" for number in range(1, done + 1)]
+    assert done >= 14, "at most the two orders of the gold pairs and the repeats find nothing to stand between"
+    assert place(client, study.batch.id) == f"{done} done"
+    with app.state.database.session_scope(write=False) as session:
+        assert session.scalar(select(func.count(Ballot.id)).where(Ballot.is_repeat)) == 2
+
+
+def test_who_has_given_all_votes_is_told_so(app: FastAPI, tmp_path: Path) -> None:
+    study = checked_study(app, tmp_path, rater_limit=5)
+    client = seated(app, "somebody", study.batch)
+    choose(client, study.batch.id, look(client, study.batch.id).ballot_id, "skip")
+    assert place(client, study.batch.id) == "2 of 6"
+    for number in range(2, 7):
+        assert place(client, study.batch.id) == f"{number} of 6"
+        choose(client, study.batch.id, look(client, study.batch.id).ballot_id, "a")
+    assert "You have given all the votes you were asked for" in words(client, study.batch.id)
+    last = look(client, study.batch.id).undo_id
+    client.post(f"/vote/{study.batch.id}/undo", data={"ballot_id": last})
+    assert place(client, study.batch.id) == "6 of 6"
+
+
+def test_a_batch_that_has_all_its_votes_says_so(app: FastAPI, admin: TestClient, tmp_path: Path) -> None:
+    with app.state.database.session_scope() as session:
+        study = make_study(session, tmp_path, vote_limit=3)
+    other = seated(app, "other", study.batch)
+    choose(other, study.batch.id, look(other, study.batch.id).ballot_id, "a")
+    assert place(admin, study.batch.id) == "1 of 2"
+    for _ in range(2):
+        choose(admin, study.batch.id, look(admin, study.batch.id).ballot_id, "a")
+    told = words(admin, study.batch.id)
+    assert "This comparison has all the votes it needs" in told
+    assert "Yours are among them" in told
+    third = seated(app, "third", study.batch)
+    assert "Nothing more is asked of anybody." in words(third, study.batch.id)
+
+
+def answers(app: FastAPI) -> list[bool]:
+    with app.state.database.session_scope(write=False) as session:
+        return list(session.scalars(select(Recognition.recognised).order_by(Recognition.answered_at)))
+
+
+@pytest.fixture
+def asking(app: FastAPI, tmp_path: Path) -> Study:
+    """An eval batch that asks after each vote if somebody was recognised."""
+    with app.state.database.session_scope() as session:
+        return make_study(session, tmp_path, ask_recognised=True)
+
+
+QUESTION = "did you think you recognised who wrote one of the texts?"
+
+
+def test_after_a_vote_the_question_is_there_until_it_is_answered(
+    app: FastAPI, admin: TestClient, asking: Study
+) -> None:
+    address = f"/vote/{asking.batch.id}"
+    assert QUESTION not in admin.get(address).text
+    first = look(admin, asking.batch.id).ballot_id
+    choose(admin, asking.batch.id, first, "a")
+    assert QUESTION in admin.get(address).text
+    said = admin.post(f"{address}/recognised", data={"ballot_id": first, "answer": "yes"})
+    assert (said.status_code, said.headers["Location"]) == (303, address)
+    assert QUESTION not in admin.get(address).text
+    assert admin.post(f"{address}/recognised", data={"ballot_id": first, "answer": "yes"}).status_code == 303
+    other = admin.post(f"{address}/recognised", data={"ballot_id": first, "answer": "no"})
+    assert (other.status_code, "the first answer stands" in other.text) == (409, True)
+    assert answers(app) == [True]
+
+
+def test_the_question_is_about_the_last_vote_alone_and_holds_nobody_up(
+    app: FastAPI, admin: TestClient, asking: Study
+) -> None:
+    address = f"/vote/{asking.batch.id}"
+    ids = []
+    for _ in range(2):
+        ids.append(look(admin, asking.batch.id).ballot_id)
+        choose(admin, asking.batch.id, ids[-1], "a")
+    page = admin.get(address).text
+    asked = re.search(r'/recognised".*?name="ballot_id" value="([^"]+)"', page, re.DOTALL)
+    assert asked is not None
+    assert asked[1] == ids[-1]
+    choose(admin, asking.batch.id, look(admin, asking.batch.id).ballot_id, "skip")
+    assert QUESTION not in admin.get(address).text
+    admin.post(f"{address}/undo", data={"ballot_id": ids[-1]})
+    assert QUESTION not in admin.get(address).text
+    assert answers(app) == []
+
+
+@on_sqlite
+def test_the_question_stands_at_the_end_too_and_not_after_closing(
+    app: FastAPI, admin: TestClient, asking: Study
+) -> None:
+    address = f"/vote/{asking.batch.id}"
+    for _ in range(4):
+        last = look(admin, asking.batch.id).ballot_id
+        choose(admin, asking.batch.id, last, "tie")
+    assert QUESTION in admin.get(address).text
+    with app.state.database.session_scope() as session:
+        eval_batches.close(session, session.merge(asking.batch), now=NOW)
+    assert QUESTION not in admin.get(address).text
+    late = admin.post(f"{address}/recognised", data={"ballot_id": last, "answer": "yes"})
+    assert (late.status_code, "Voting has closed." in late.text) == (409, True)
+    assert answers(app) == []
+
+
+@on_sqlite
+@pytest.mark.parametrize("form", [{"answer": "perhaps"}, {"answer": ""}, {"ballot_id": "nonsense"}])
+def test_an_answer_that_is_none_is_refused(
+    app: FastAPI, admin: TestClient, asking: Study, form: dict[str, str]
+) -> None:
+    first = look(admin, asking.batch.id).ballot_id
+    choose(admin, asking.batch.id, first, "a")
+    sent = {"ballot_id": first, "answer": "yes"} | form
+    assert admin.post(f"/vote/{asking.batch.id}/recognised", data=sent).status_code == 422
+    stranger = seated(app, "stranger", asking.batch)
+    own = {"ballot_id": first, "answer": "yes"}
+    assert stranger.post(f"/vote/{asking.batch.id}/recognised", data=own).status_code == 404
+    assert answers(app) == []
+
+
+@on_sqlite
+def test_instructions_of_the_batch_stand_before_the_prompt(app: FastAPI, admin: TestClient, tmp_path: Path) -> None:
+    with app.state.database.session_scope() as session:
+        study = make_study(session, tmp_path, system_prompt="Answer as a cheesemonger would.")
+    page = words(admin, study.batch.id)
+    roles = re.findall(r'<p class="turn-role">(\w+)</p>', page)
+    assert roles == ["Instructions", "Person"]
+    assert page.index("Answer as a cheesemonger would.") < page.index("Question number")
