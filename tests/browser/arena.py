@@ -16,13 +16,36 @@ from app import jobs
 from app.config import DATA, Settings
 from app.db import Database
 from app.domain.recipes import find_recipe
-from app.domain.terms import CheckpointKind, Choice, FinishReason, JobState, Order, Outcome, Queue, Split, VoterKind
-from app.models import BaseModel, Checkpoint, Dataset, EvalBatch, Job, Run, Suite, Verdict, Voter, Worker
-from app.services import accounts, assignment, base_models, datasets, eval_batches, responses, runs, suites, voting
+from app.domain.terms import (
+    CheckpointKind,
+    Choice,
+    FinishReason,
+    JobState,
+    Order,
+    Outcome,
+    PairKind,
+    Queue,
+    Split,
+    VoterKind,
+)
+from app.models import BaseModel, Checkpoint, Dataset, EvalBatch, Job, Pair, Run, Suite, Verdict, Voter, Worker
+from app.services import (
+    accounts,
+    assignment,
+    base_models,
+    canaries,
+    datasets,
+    eval_batches,
+    responses,
+    runs,
+    suites,
+    voting,
+)
 from app.services.checkpoints import SavedAdapter, register_adapter
 from app.services.responses import Generated, Planned
 from app.services.runs import Metric
 from app.setup.state import SetupPhase, SetupState, write_state
+from tests.factories import import_control_pairs
 
 Writer = Callable[[int, bool], str]
 """(number of the prompt, whether the baseline writes) → its response."""
@@ -91,6 +114,40 @@ class Arena:
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         with self.writing() as session:
             return suites.import_suite(session, path, now=self.now)
+
+    def control_pairs(self) -> None:
+        """The gold and canary pairs that ship."""
+        with self.writing() as session:
+            import_control_pairs(session)
+
+    def canaries(self, batch: EvalBatch, wanted: Outcome) -> None:
+        """A pass of the canary script on whose votes this outcome arrives."""
+        rules = assignment.Rules(
+            secret=self.settings.secret_key(), lease=timedelta(hours=1), grace=timedelta(minutes=2)
+        )
+        with self.writing() as session:
+            seat = canaries.begin(session, session.get_one(EvalBatch, batch.id), now=self.now)
+            script = session.get_one(Voter, seat.voter_id)
+            while (
+                ballot := assignment.issue(session, batch.id, script, rules=rules, now=self.now, rng=self.rng)
+            ) is not None:
+                choice = CHOICES[ballot.order, wanted]
+                voting.cast(session, ballot.id, script, choice, rules=rules, now=self.now)
+            canaries.end(session, seat, now=self.now)
+
+    def vote_on_everything(self, batch: EvalBatch, voter: str, wanted: Callable[[PairKind], Outcome]) -> None:
+        """Votes by kind of pair, until nothing is left for this voter."""
+        rules = assignment.Rules(
+            secret=self.settings.secret_key(), lease=timedelta(hours=1), grace=timedelta(minutes=2)
+        )
+        with self.writing() as session:
+            who = self.rater(session, voter)
+            while (
+                ballot := assignment.issue(session, batch.id, who, rules=rules, now=self.now, rng=self.rng)
+            ) is not None:
+                outcome = wanted(session.get_one(Pair, ballot.pair_id).kind)
+                choice = CHOICES.get((ballot.order, outcome), Choice.TIE)
+                voting.cast(session, ballot.id, who, choice, rules=rules, now=self.now)
 
     def dataset(self) -> Dataset:
         with self.writing() as session:
@@ -228,6 +285,8 @@ class Arena:
 
     def _generated(self, planned: Planned, numbers: dict[Any, int], batch: EvalBatch, writer: Writer) -> Generated:
         text = writer(numbers[planned.prompt_id], planned.checkpoint_id == batch.baseline_id)
+        if planned.replicate == batch.replicates:  # the two of a placebo pair
+            text += " Or so." if planned.key["twin"] else " I think."
         return Generated(planned, text, max(1, len(text) // 4), FinishReason.STOP)
 
     def ballot_batch(

@@ -4,12 +4,13 @@ import math
 import random
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import cycle
 from typing import Any
 
 from sqlalchemy import select
 
 from app.config import DATA
-from app.domain.terms import Choice, FinishReason, JobKind, JobState, Outcome, Reveal
+from app.domain.terms import Choice, FinishReason, JobKind, JobState, Outcome, PairKind, Reveal
 from app.models import Checkpoint, Dataset, EvalBatch, Job, Response, Run, Suite, Verdict
 from app.queries.paging import PAGE
 from app.queries.pair_filters import PairFilter, PairSort
@@ -279,6 +280,37 @@ def pairs(arena: Arena) -> list[Page]:
     ]  # fmt: skip
 
 
+def checks(arena: Arena) -> list[Page]:
+    """Gold pairs, placebo and canaries: in the form, in the plan, and beside the results, well and badly."""
+    arena.worker()
+    arena.control_pairs()
+    arena.suite("checked", [f"What is the use of question {number}?" for number in range(16)])
+    every: dict[str, Any] = {
+        "canary_pairs": 4, "placebo_pairs": 12, "gold_pairs": 3, "repeat_pairs": 2, "rater_limit": 60,
+        "ask_recognised": True, "exclusion": {"gold_min": 0.7, "gold_votes": 4},
+    }  # fmt: skip
+    made = {}
+    for name, placebo in (
+        ("placebo-behaves", [FIRST, SECOND]),
+        ("placebo-off", [SECOND]),
+        ("mapping-suspect", [FIRST]),
+    ):
+        batch = arena.batch("checked", name=name, **every)
+        arena.write(batch)
+        arena.canaries(batch, FIRST if name == "mapping-suspect" else SECOND)
+        turns = cycle(placebo)
+        arena.vote_on_everything(
+            batch, "ines", lambda kind, turns=turns: next(turns) if kind is PairKind.PLACEBO else SECOND
+        )
+        made[name] = batch
+    return [
+        Page("launch", "/batches/launch", "main details summary"),
+        Page("batch", f"/batches/{made['placebo-behaves'].id}", "main .button-main"),
+        *(Page(f"results-{name}", f"/results/{batch.id}", "main summary") for name, batch in made.items()),
+        Page("home-suspect", "/", "main a"),
+    ]
+
+
 def _closed(
     arena: Arena, name: str, prompts: list[str], writer: Writer | None, outcomes: list[Outcome], **plan: Any
 ) -> EvalBatch:
@@ -437,6 +469,7 @@ STATES: dict[str, Callable[[Arena], list[Page]]] = {
         own_votes,
         results,
         pairs,
+        checks,
         crowded,
         one,
         thirteen,

@@ -9,10 +9,10 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from app.config import DATA
-from app.domain.terms import BatchState, JobKind, JobState
+from app.domain.terms import BatchState, JobKind, JobState, Reveal
 from app.models import BaseModel, EvalBatch, Job, Run
 from app.services.shipped import import_shipped
-from tests.factories import NOW, RULES, Study, make_base, make_run
+from tests.factories import NOW, RULES, Study, import_control_pairs, make_base, make_run
 from tests.fixtures import on_sqlite
 
 CHECKS = {
@@ -56,6 +56,23 @@ def test_a_form_with_the_defaults_alone_is_enough(app: FastAPI, admin: TestClien
     assert (batch.votes_per_pair, batch.replicates, batch.allow_repeats) == (1, 1, False)
 
 
+def test_the_form_launches_with_every_check(app: FastAPI, admin: TestClient, study: Study) -> None:
+    with app.state.database.session_scope() as session:
+        import_control_pairs(session)
+    page = admin.get("/batches/launch").text
+    assert all(f'name="{name}"' in page for name in CHECKS)
+    answer = admin.post("/batches", data=PLAN | CHECKS | {"reveal": "never"})
+    batch = newest_batch(app)
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/batches/{batch.id}")
+    assert (batch.gold_pairs, batch.repeat_pairs, batch.placebo_pairs, batch.canary_pairs) == (2, 1, 3, 2)
+    assert (batch.ask_recognised, batch.rater_limit, batch.vote_limit) == (True, 20, None)
+    assert batch.exclusion == {"gold_min": 0.7, "gold_votes": 4, "fast_max": 0.5}
+    assert batch.reveal is Reveal.NEVER
+    told = admin.get(f"/batches/{batch.id}").text
+    for words in ("2 pairs, by a script", "3 pairs of the baseline with itself", "2, in both orders", "at most 20"):
+        assert words in told
+
+
 @on_sqlite
 def test_every_field_of_the_launch_form_is_one_that_is_understood(admin: TestClient, study: Study) -> None:
     form = re.search(r'<form[^>]*action="/batches".*?</form>', admin.get("/batches/launch").text, re.DOTALL)
@@ -78,6 +95,8 @@ def test_every_field_of_the_launch_form_is_one_that_is_understood(admin: TestCli
         ({"name": "suite-1"}, 409, "already"),
         ({"replicates": "0"}, 422, "replicates"),
         ({"temperature": "9"}, 422, "temperature"),
+        ({"gold_pairs": "30"}, 422, "gold pairs were asked for"),
+        ({"placebo_pairs": "2", "temperature": "0"}, 422, "at temperature 0"),
     ],
     ids=str,
 )

@@ -10,8 +10,8 @@ from sqlalchemy import select
 from app import jobs
 from app.db import Database, get_database, migrate
 from app.domain.errors import ConflictError, UnavailableError
-from app.domain.terms import JobState
-from app.models import BaseModel, Checkpoint, EvalBatch, Response
+from app.domain.terms import JobState, PairKind
+from app.models import BaseModel, Checkpoint, EvalBatch, Pair, Response
 from tests.factories import NOW, RULES
 from tests.fakes.tiny_model import make_tiny_model
 from tests.fixtures import on_sqlite
@@ -69,6 +69,24 @@ def test_every_planned_response_and_every_pair_is_there_once(database: Database,
         fingerprints = set(session.scalars(select(Response.fingerprint)))
     assert len(engines) == 1
     assert len(fingerprints) == 2
+
+
+def test_placebo_pairs_are_written_with_the_rest_and_differ(database: Database, tiny: Tiny, home: Path) -> None:
+    batch = launch_tiny_batch(database, tiny, home, prompts=6, placebo_pairs=4)
+    generate.run(claimed(batch), never)
+    assert len(texts(database)) == batch.planned_responses == 2 * 6 + 2 * 4
+    with database.session_scope(write=False) as session:
+        placebo = session.scalars(
+            select(Pair).where(Pair.eval_batch_id == batch.id, Pair.kind == PairKind.PLACEBO)
+        ).all()
+        said = [
+            (session.get_one(Response, pair.first_response_id), session.get_one(Response, pair.second_response_id))
+            for pair in placebo
+        ]
+    assert len(placebo) == 4
+    assert all(first.fingerprint == second.fingerprint and first.text != second.text for first, second in said)
+    job = job_of(database, batch)
+    assert (job.done, job.total) == (20, 20)
 
 
 def test_doing_it_again_changes_nothing(database: Database, batch: EvalBatch) -> None:
