@@ -9,6 +9,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import __version__
+from app.bench.command import bench
 from app.cli import evaluating, library, sample, serve, simulating, training, up, verifying, worker
 from app.cli.address import last_known
 from app.cli.follow import ensure_training
@@ -41,6 +42,7 @@ cli.command()(evaluating.report)
 cli.command()(verifying.verify)
 cli.command()(simulating.simulate)
 cli.add_typer(sample.sample, name="sample")
+cli.add_typer(bench, name="bench")
 cli.add_typer(admin, name="admin")
 
 
