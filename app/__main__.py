@@ -9,6 +9,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import __version__
+from app.bench.command import bench
 from app.cli import (
     controls,
     evaluating,
@@ -58,6 +59,7 @@ cli.command()(verifying.verify)
 cli.command()(simulating.simulate)
 cli.add_typer(sample.sample, name="sample")
 cli.add_typer(tokens.tokens, name="tokens")
+cli.add_typer(bench, name="bench")
 cli.add_typer(admin, name="admin")
 
 

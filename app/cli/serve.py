@@ -10,14 +10,14 @@ _GRACE_SECONDS = 2
 """An open event stream would hold the exit otherwise."""
 
 
-def run(*, host: str, port: int) -> None:
+def run(*, host: str, port: int, factory: str = "app.main:create_app") -> None:
     """Serve until stopped. Nothing is installed and no worker is started."""
     settings = prepare()
     settings.secret_key()  # made now, so that workers beside us find it
     remember(settings, host or settings.host, port or settings.port)
     write_state(settings.home, SetupState(state=SetupPhase.READY, message="Workers train and generate elsewhere."))
     uvicorn.run(
-        "app.main:create_app",
+        factory,
         factory=True,
         host=host or settings.host,
         port=port or settings.port,
