@@ -16,7 +16,7 @@ from tests.web.addresses import addresses, filled
 
 IDS = (
     "batch_id", "run_id", "suite_id", "dataset_id", "checkpoint_id", "job_id", "pair_id", "account_id", "invite_id",
-    "voter_id",
+    "voter_id", "token_id",
 )  # fmt: skip
 NOT_IDS = ["1", "nonsense", "%00", "..%2f..", "x" * 3000, "0" * 32 + "0"]
 
@@ -32,7 +32,7 @@ def test_what_is_no_id_is_a_page_that_does_not_exist(app: FastAPI, admin: TestCl
 
 
 def test_unknown_ids_are_not_found(app: FastAPI, admin: TestClient) -> None:
-    form = {"ballot_id": str(uuid.uuid4()), "choice": "a"}
+    form = {"ballot_id": str(uuid.uuid4()), "choice": "a", "answer": "yes"}
     for method, path in addresses(app):
         if "_id}" in path:
             address = filled(path, dict.fromkeys(IDS, uuid.uuid4()))

@@ -34,6 +34,9 @@ FOR_EVERY_ACCOUNT = {
     ("GET", "/"): 200,
     ("GET", "/account"): 200,
     ("POST", "/account/password"): 422,
+    ("GET", "/account/tokens"): 200,
+    ("POST", "/account/tokens"): 422,
+    ("POST", "/account/tokens/{token_id}/revoke"): 404,
     ("GET", "/live"): None,  # a stream; read in test_live
     ("POST", "/leave/everywhere"): 303,
 }
@@ -42,8 +45,12 @@ FOR_RATERS_WITH_A_SEAT = {
     ("GET", "/vote/{batch_id}/ballot"),
     ("POST", "/vote/{batch_id}"),
     ("POST", "/vote/{batch_id}/undo"),
+    ("POST", "/vote/{batch_id}/recognised"),
 }
-FORM = {"choice": "a", "ballot_id": str(uuid.uuid4()), "wanted": "smollm2-135m", "recipe": "brie-v1", "suite": "s"}
+FORM = {
+    "choice": "a", "answer": "yes", "ballot_id": str(uuid.uuid4()), "wanted": "smollm2-135m", "recipe": "brie-v1",
+    "suite": "s",
+}  # fmt: skip
 
 
 class Anything(dict):
