@@ -69,7 +69,7 @@ def next_ballot(
     """Issues a ballot, or shows the open one again: asking twice uses nothing up. Scope `vote`.
 
     Without a ballot the answer is also 200, and `state` says why: `waiting` (ask again later, responses are still
-    being written), `finished` or `closed`.
+    being written), `finished`, `quota`, `full` or `closed`.
     """
     batch_id = batch or _only_batch(session, client)
     require_seat(session, batch_id, client.voter_id, client.role)

@@ -118,7 +118,7 @@ def _fields(schema: dict[str, Any], part: dict[str, Any], start: str = "") -> tu
     found: list[Field] = []
     for name, field in shape.get("properties", {}).items():
         inner = _inner(schema, field)
-        kind, text = _kind(schema, field), field.get("description", "")
+        kind, text = _kind(schema, field), field.get("description", "").replace("`", "")
         found.append(Field(start + name, kind, text, required=name in shape.get("required", ())))
         if inner is not None:
             mark = "[]." if field.get("type") == "array" else "."

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
-from app.domain.terms import Outcome, Role
+from app.domain.terms import Outcome, Role, TokenScope
 from app.models import Account, EvalBatch, Voter
-from app.services import accounts, invites, passwords, seats
+from app.services import accounts, invites, passwords, seats, tokens
 from tests.browser.arena import SCRIPT, Arena
 from tests.browser.page import Page
 from tests.factories import make_study
@@ -57,7 +57,12 @@ def doors(arena: Arena) -> list[Page]:
     with arena.writing() as session:
         ben = accounts.make_account(session, LONG, Role.RATER, now=arena.now)
         ben.password_hash = passwords.hashed("under the old walnut tree")
-        own, again = (_entry(arena, session, ben) for _ in range(2))
+        own, again, third = (_entry(arena, session, ben) for _ in range(3))
+        owner = accounts.the_admin(session, now=arena.now)
+        for name, days in (("length judge", 90), (LONG, 365), ("last month's script", 1)):
+            made_at = arena.now - timedelta(days=3)
+            token, _ = tokens.make(session, owner, name, tuple(TokenScope), now=made_at, days=days)
+        token.last_used_at = arena.now - timedelta(days=2)
     return [
         Page("sign-in", "/enter", "main button", signed_in=False),
         Page("sign-in-needed", "/batches?q=cheese", "main button", signed_in=False, status=401),
@@ -71,6 +76,9 @@ def doors(arena: Arena) -> list[Page]:
         Page("join-refused", f"/join/{used}", "main a", signed_in=False, status=403),
         Page("account-admin", "/account", "main .button-main"),
         Page("account-rater", "/account", "main .button-main", entry=own),
+        Page("tokens", "/account/tokens", "main .button-main"),
+        Page("tokens-rater", "/account/tokens", "main .button-main", entry=third),
+        Page("api", "/api/docs", "main a", signed_in=False),
     ]
 
 

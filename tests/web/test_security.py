@@ -34,6 +34,9 @@ FOR_EVERY_ACCOUNT = {
     ("GET", "/"): 200,
     ("GET", "/account"): 200,
     ("POST", "/account/password"): 422,
+    ("GET", "/account/tokens"): 200,
+    ("POST", "/account/tokens"): 422,
+    ("POST", "/account/tokens/{token_id}/revoke"): 404,
     ("GET", "/live"): None,  # a stream; read in test_live
     ("POST", "/leave/everywhere"): 303,
 }
@@ -44,9 +47,11 @@ FOR_RATERS_WITH_A_SEAT = {
     ("POST", "/vote/{batch_id}/undo"),
     ("POST", "/vote/{batch_id}/recognised"),
     ("GET", "/vote/{batch_id}/yours"),
-    ("GET", "/live"),
 }
-FORM = {"choice": "a", "ballot_id": str(uuid.uuid4()), "wanted": "smollm2-135m", "recipe": "brie-v1", "suite": "s"}
+FORM = {
+    "choice": "a", "answer": "yes", "ballot_id": str(uuid.uuid4()), "wanted": "smollm2-135m", "recipe": "brie-v1",
+    "suite": "s",
+}  # fmt: skip
 
 
 class Anything(dict):
