@@ -1,6 +1,5 @@
 """Arenas in every state that was designed, with the pages that show it. Tests and screenshots walk through them."""
 
-import math
 import random
 from collections.abc import Callable
 from datetime import timedelta
@@ -22,6 +21,7 @@ from app.setup.state import SetupPhase
 from tests.browser import people, texts
 from tests.browser.arena import SCRIPT, Arena, Writer
 from tests.browser.page import Page
+from tests.browser.texts import noisy, reply
 from tests.factories import make_study
 from tests.many import LISTS
 
@@ -89,7 +89,7 @@ def study_room(arena: Arena) -> list[Page]:
     arena.end(failed.job_id, JobState.FAILED, "The loss became infinite at step 15. No checkpoint was saved. "
               "Train again with a lower learning_rate.")  # fmt: skip
     closed = arena.batch(suite.name, last.name, name="Does epoch 2 beat the base?")
-    arena.write(closed, lambda n, base: "" if base and n in (3, 9) else _reply(n, base))
+    arena.write(closed, lambda n, base: "" if base and n in (3, 9) else reply(n, base))
     arena.vote(closed, _outcomes(55, 0.72, 0.1, 5))
     arena.close(closed)
     waiting = arena.batch(suite.name, last.name, early.name, votes_per_pair=2, allow_repeats=True)
@@ -188,7 +188,7 @@ def own_votes(arena: Arena) -> list[Page]:
         )
     )
     for batch in (told, never, none):
-        arena.write(batch, lambda number, base: texts.LONG if number == 1 else _reply(number, base))
+        arena.write(batch, lambda number, base: texts.LONG if number == 1 else reply(number, base))
         if batch is not none:
             arena.vote(
                 batch, [*_outcomes(12, 0.6, 0.2, 12), TIE], voter=accounts.ADMIN, reason="It keeps to the prompt."
@@ -487,19 +487,9 @@ STATES: dict[str, Callable[[Arena], list[Page]]] = {
 }
 
 
-def noisy(count: int, start: float, end: float, seed: int) -> list[float]:
-    """Training losses that go from ``start`` towards ``end`` the way they do: fast, then slowly, and never smoothly."""
-    rng = random.Random(seed)  # noqa: S311 - the same picture every time
-    return [end + (start - end) * math.exp(-4 * step / count) + rng.gauss(0, 0.12) for step in range(count)]
-
-
 def _outcomes(count: int, wins: float, ties: float, seed: int) -> list[Outcome]:
     rng = random.Random(seed)  # noqa: S311 - the same picture every time
     return rng.choices([SECOND, TIE, FIRST], [wins, ties, 1 - wins - ties], k=count)
-
-
-def _reply(number: int, baseline: bool) -> str:
-    return texts.untrained(number) if baseline else texts.trained()[number % 57]
 
 
 def _only(arena: Arena, table: type[Any]) -> object:

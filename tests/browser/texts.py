@@ -1,6 +1,8 @@
 """Texts such as small models write, to vote on and to look at: plain, long, odd, empty."""
 
 import json
+import math
+import random
 from functools import cache
 
 from app.config import DATA
@@ -95,3 +97,13 @@ def untrained(index: int) -> str:
     )
     chosen = [body[(index + turn) % len(body)] for turn in range(1 + index % 4)]
     return f"{opening[index % 3]} {' '.join(chosen)}\n\nI hope this helps (point {index + 1})."
+
+
+def noisy(count: int, start: float, end: float, seed: int) -> list[float]:
+    """Training losses that go from ``start`` towards ``end`` the way they do: fast, then slowly, and never smoothly."""
+    rng = random.Random(seed)  # noqa: S311 - the same picture every time
+    return [end + (start - end) * math.exp(-4 * step / count) + rng.gauss(0, 0.12) for step in range(count)]
+
+
+def reply(number: int, baseline: bool) -> str:
+    return texts.untrained(number) if baseline else texts.trained()[number % 57]

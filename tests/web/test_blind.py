@@ -198,9 +198,10 @@ def test_checks_look_like_every_other_ballot(
     """Gold pairs, pairs of the base with itself, repeats: the page of each is that of a main pair but for its texts."""
     with app.state.database.session_scope() as session:
         study = make_study(
-            session, tmp_path, prompts=14, text=text, repeat_pairs=2, gold_pairs=2, placebo_pairs=2, votes_per_pair=2,
+            session, tmp_path, prompts=14, text=text, repeat_pairs=2, votes_per_pair=2,
             ask_recognised=True,
         )  # fmt: skip
+        study.batch.gold_pairs = study.batch.placebo_pairs = 2
         pairs = pairs_of(session, study.batch)
         for pair, kind in zip(pairs, [PairKind.GOLD, PairKind.GOLD, PairKind.PLACEBO, PairKind.PLACEBO], strict=False):
             pair.kind = kind
@@ -242,7 +243,8 @@ def shape(page: str) -> str:
 @on_sqlite
 def test_the_two_orders_of_a_check_differ_by_the_two_texts_alone(app: FastAPI, tmp_path: Path) -> None:
     with app.state.database.session_scope() as session:
-        study = make_study(session, tmp_path, prompts=16, text=text, gold_pairs=1)
+        study = make_study(session, tmp_path, prompts=16, text=text)
+        study.batch.gold_pairs = 1
         pairs_of(session, study.batch)[0].kind = PairKind.GOLD
     client = seated(app, "somebody", study.batch)
     pages = []

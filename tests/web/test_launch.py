@@ -17,8 +17,7 @@ from tests.fixtures import on_sqlite
 
 CHECKS = {
     "gold_pairs": "2", "repeat_pairs": "1", "placebo_pairs": "3", "canary_pairs": "2", "ask_recognised": "true",
-    "rater_limit": "20", "vote_limit": "", "gold_min": "0.7", "gold_votes": "4", "agreement_min": "", "fast_max": "0.5",
-    "side_max": "",
+    "rater_limit": "20", "vote_limit": "",
 }  # fmt: skip
 PLAN = {"suite": "suite", "baseline": "base", "challengers": "brie-v1/epoch-2"}
 
@@ -66,7 +65,6 @@ def test_the_form_launches_with_every_check(app: FastAPI, admin: TestClient, stu
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/batches/{batch.id}")
     assert (batch.gold_pairs, batch.repeat_pairs, batch.placebo_pairs, batch.canary_pairs) == (2, 1, 3, 2)
     assert (batch.ask_recognised, batch.rater_limit, batch.vote_limit) == (True, 20, None)
-    assert batch.exclusion == {"gold_min": 0.7, "gold_votes": 4, "fast_max": 0.5}
     assert batch.reveal is Reveal.NEVER
     told = admin.get(f"/batches/{batch.id}").text
     for words in ("2 pairs, by a script", "3 pairs of the baseline with itself", "2, in both orders", "at most 20"):

@@ -318,7 +318,8 @@ def test_what_others_have_taken_is_not_counted_as_ones_own(app: FastAPI, admin: 
 def checked_study(app: FastAPI, folder: Path, **plan: Any) -> Study:
     """Twelve main pairs, of which two are shown again, and two gold pairs that everybody gets in both orders."""
     with app.state.database.session_scope() as session:
-        study = make_study(session, folder, prompts=14, repeat_pairs=2, gold_pairs=2, votes_per_pair=3, **plan)
+        study = make_study(session, folder, prompts=14, repeat_pairs=2, votes_per_pair=3, **plan)
+        study.batch.gold_pairs = 2
         gold = pairs_of(session, study.batch)[:2]
         for pair in gold:
             pair.kind = PairKind.GOLD
