@@ -93,10 +93,10 @@ def study_room(arena: Arena) -> list[Page]:
     arena.vote(closed, _outcomes(55, 0.72, 0.1, 5))
     arena.close(closed)
     waiting = arena.batch(suite.name, last.name, early.name, votes_per_pair=2, allow_repeats=True)
-    arena.write(waiting, _reply, prompts=range(31), finish=False)
+    arena.write(waiting, reply, prompts=range(31), finish=False)
     arena.vote(waiting, _outcomes(17, 0.6, 0.1, 6))
     broken = arena.batch(suite.name, early.name, name="Interrupted by a full disk", seed=2)
-    arena.write(broken, _reply, prompts=range(12), finish=False)
+    arena.write(broken, reply, prompts=range(12), finish=False)
     arena.end(broken.job_id, JobState.FAILED, "No space is left on the disk. The 24 responses written so far are kept. "
               "Make room, then press “Go on writing responses”.")  # fmt: skip
     return [
@@ -222,7 +222,7 @@ def results(arena: Arena) -> list[Page]:
         ("worse", _outcomes(57, 0.1, 0.05, 10)),
     ):
         batch = arena.batch(suite.name, challenger, name=name)
-        arena.write(batch, _reply)
+        arena.write(batch, reply)
         arena.vote(batch, outcomes)
         pages.append(Page(f"results-{name}", f"/results/{batch.id}", "main summary"))
     return pages
@@ -238,11 +238,11 @@ def pairs(arena: Arena) -> list[Page]:
     arena.shipped_suite("brie-in-domain")
     split = arena.batch("brie-in-domain", other, "brie-v2/epoch-2", name="Three people, two challengers",
                         votes_per_pair=3, allow_repeats=True)  # fmt: skip
-    arena.write(split, _reply)
+    arena.write(split, reply)
     for seed, voter in enumerate(("ines", "Ferdinand-Alexander Graf von Westerholt-Gysenberg", SCRIPT)):
         arena.vote(split, _outcomes(24, 0.5, 0.15, seed), voter=voter, reason=("", texts.SEEING, "shorter")[seed])
     arena.close(split)
-    thousand = _closed(arena, "A thousand pairs", [f"Prompt number {number}?" for number in range(1000)], _reply,
+    thousand = _closed(arena, "A thousand pairs", [f"Prompt number {number}?" for number in range(1000)], reply,
                        _outcomes(40, 0.6, 0.1, 3))  # fmt: skip
     odd = _closed(
         arena,
@@ -253,11 +253,11 @@ def pairs(arena: Arena) -> list[Page]:
         [SECOND, TIE, FIRST],
     )  # fmt: skip
     none = _closed(arena, "Closed before it began", ["What is left?"], None, [])
-    one = _closed(arena, "One pair", ["What is left?"], _reply, [])
-    never = _closed(arena, "Never told", ["Who wrote this?"], _reply, [SECOND], reveal=Reveal.NEVER)
+    one = _closed(arena, "One pair", ["What is left?"], reply, [])
+    never = _closed(arena, "Never told", ["Who wrote this?"], reply, [SECOND], reveal=Reveal.NEVER)
     arena.suite("open", ["Who wrote this?"])
     voting = arena.batch("open", name="Voting is open")
-    arena.write(voting, _reply)
+    arena.write(voting, reply)
     with arena.writing() as session:
         for response in session.scalars(select(Response).where(Response.text.in_([texts.LONG, texts.CODE]))):
             response.finish_reason, response.token_count = FinishReason.LENGTH, 4096

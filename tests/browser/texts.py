@@ -106,4 +106,4 @@ def noisy(count: int, start: float, end: float, seed: int) -> list[float]:
 
 
 def reply(number: int, baseline: bool) -> str:
-    return texts.untrained(number) if baseline else texts.trained()[number % 57]
+    return untrained(number) if baseline else trained()[number % 57]
