@@ -28,7 +28,7 @@ from app.domain.terms import (
     Split,
     VoterKind,
 )
-from app.models import BaseModel, Checkpoint, Dataset, EvalBatch, Job, Pair, Run, Suite, Verdict, Voter, Worker
+from app.models import Ballot, BaseModel, Checkpoint, Dataset, EvalBatch, Job, Pair, Run, Suite, Verdict, Voter, Worker
 from app.services import (
     accounts,
     assignment,
@@ -333,9 +333,14 @@ class Arena:
             return session.scalar(select(func.count()).select_from(table).where(*conditions)) or 0
 
     def choices(self) -> list[str]:
-        """The standing choices in the order in which they were cast."""
+        """The standing choices of people in the order in which they were cast."""
         with self.database.session_scope(write=False) as session:
-            query = select(Verdict.choice).where(Verdict.retracted_at.is_(None)).order_by(Verdict.cast_at)
+            query = (
+                select(Verdict.choice)
+                .join(Ballot, Ballot.id == Verdict.ballot_id)
+                .where(Verdict.retracted_at.is_(None), Ballot.voter_kind == VoterKind.RATER)
+                .order_by(Verdict.cast_at)
+            )
             return [str(choice) for choice in session.scalars(query)]
 
 

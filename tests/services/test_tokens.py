@@ -40,7 +40,7 @@ def test_a_token_acts_for_its_account_within_its_scopes(database: Database, rate
 
 
 def test_the_database_holds_no_secret(database: Database, rater: Account) -> None:
-    secret = make(database, rater).rpartition("_")[2]
+    secret = make(database, rater).split("_", 2)[2]  # it may hold an underscore itself
     with database.engine.connect() as connection:
         row = str(connection.execute(select(ApiToken.__table__)).one())
     assert secret not in row
