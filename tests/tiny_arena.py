@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 from app.db import Database
 from app.domain.recipes import read_recipe
 from app.domain.sampling import Sampling
-from app.domain.terms import JobState
-from app.models import BaseModel, EvalBatch, Job, Pair, Response, Run
+from app.domain.terms import CheckpointKind, JobState
+from app.models import BaseModel, Checkpoint, EvalBatch, Job, Pair, Response, Run
 from app.services import eval_batches
 from app.services.base_models import Fetched, add_base_model, fetch_base_model, mark_ready
 from app.services.checkpoints import SavedAdapter, register_adapter
@@ -173,9 +173,10 @@ def ended(database: Database, made: EvalBatch | Run) -> bool:
 
 
 def texts(database: Database) -> dict[tuple[int, str], tuple[str, str]]:
-    """All responses: seed and checkpoint to id and text. Fails if one is there twice."""
+    """All responses that were generated: seed and checkpoint to id and text. Fails if one is there twice."""
     with database.session_scope(write=False) as session:
-        rows = session.query(Response).all()
+        generated = session.query(Response).join(Checkpoint, Checkpoint.id == Response.checkpoint_id)
+        rows = generated.filter(Checkpoint.kind != CheckpointKind.CONTROL).all()
         found = {(row.seed, row.fingerprint): (str(row.id), row.text) for row in rows}
         assert len(found) == len(rows)
         return found

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from app.db import Database, get_database
-from app.domain.terms import Queue
+from app.domain.terms import PairKind, Queue
 from app.models import Pair, Response
 from app.queries.jobs import worker_alive
 from app.queries.lookup import find_batch
@@ -45,7 +45,7 @@ def what_the_voter_thinks(session: Session, batch: str) -> dict[str, int]:
         select(first.text, second.text)
         .join(Pair, Pair.first_response_id == first.id)
         .join(second, Pair.second_response_id == second.id)
-        .where(Pair.eval_batch_id == find_batch(session, batch).id, Pair.settled.is_(None))
+        .where(Pair.eval_batch_id == find_batch(session, batch).id, Pair.settled.is_(None), Pair.kind == PairKind.MAIN)
     ).all()
     shown = [[len(markdown.render(text)) for text in pair] for pair in texts]
     return {
