@@ -61,8 +61,8 @@ def doors(arena: Arena) -> list[Page]:
         owner = accounts.the_admin(session, now=arena.now)
         for name, days in (("length judge", 90), (LONG, 365), ("last month's script", 1)):
             made_at = arena.now - timedelta(days=3)
-            token, _ = tokens.make(session, owner, name, tuple(TokenScope), now=made_at, days=days)
-        token.last_used_at = arena.now - timedelta(days=2)
+            made, _ = tokens.make(session, owner, name, tuple(TokenScope), now=made_at, days=days)
+        made.last_used_at = arena.now - timedelta(days=2)
     return [
         Page("sign-in", "/enter", "main button", signed_in=False),
         Page("sign-in-needed", "/batches?q=cheese", "main button", signed_in=False, status=401),
