@@ -44,7 +44,7 @@ def tell(session: Session, folder: Path, *, votes: int = 2) -> Story:
     """Votes of all kinds, undo, skip, a late vote, repeats, a gold pair, recognitions, simulated raters."""
     study = make_study(
         session, folder, prompts=9, text=_text, votes_per_pair=votes, repeat_pairs=1,
-        ask_recognised=True, exclusion={"fast_max": 0.5}, name="study",
+        ask_recognised=True, name="study",
     )  # fmt: skip
     story = Story(study.batch)
     _gold(session, study.batch)

@@ -17,7 +17,7 @@ from app.domain.intervals import Interval, clopper_pearson
 from app.domain.tally import Tally
 from app.domain.terms import BallotState, Choice, Order, Outcome, PairKind, VoterKind
 from app.models import Ballot, EvalBatch, Pair, Seat, Verdict, Voter
-from app.queries.results import Cell, cell, pair_tallies
+from app.queries.results import SIMULATED, Cell, cell, pair_tallies
 
 
 @dataclass(frozen=True)
@@ -225,4 +225,4 @@ def _label(session: Session, batch: EvalBatch) -> str:
         .join(Voter, Voter.id == Ballot.voter_id)
         .where(Ballot.eval_batch_id == batch.id, Voter.simulated, Ballot.state == BallotState.VOTED)
     )
-    return "With simulated votes: " if session.scalar(query.limit(1)) is not None else ""
+    return SIMULATED if session.scalar(query.limit(1)) is not None else ""

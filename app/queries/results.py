@@ -22,7 +22,7 @@ from app.queries.batches import BatchRow, batch_rows
 
 DOMAIN_WORDS = {Domain.IN_DOMAIN: "in-domain", Domain.OUT_OF_DOMAIN: "out-of-domain"}
 _NOTHING = Tally(0, 0, 0)
-_SIMULATED = "With simulated votes: "
+SIMULATED = "With simulated votes: "
 """Before every sentence that such votes went into, so that none can be quoted without it."""
 
 
@@ -95,7 +95,7 @@ def results_page(session: Session, batch_id: uuid.UUID, counts: Mapping[uuid.UUI
         found[pair.first_id, pair.second_id].append(tally)
     names = dict(session.execute(select(Checkpoint.id, Checkpoint.name)).all())
     position = {name: place for place, name in enumerate((rows[0].baseline, *rows[0].challengers))}
-    label = _SIMULATED if rows[0].simulated_votes else ""
+    label = SIMULATED if rows[0].simulated_votes else ""
     matchups = [_matchup(names[first], names[second], second, pairs, label) for (first, second), pairs in found.items()]
     matchups.sort(key=lambda m: (position.get(m.first, 0), position.get(m.second, 0)))
     return ResultsPage(rows[0], tuple(matchups), session.get_one(EvalBatch, batch_id).allow_repeats)

@@ -1,7 +1,5 @@
 """The script that votes on canary pairs: who it is, where it still has to vote, and what is kept of a pass."""
 
-import hashlib
-import secrets
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +12,9 @@ from app import __version__
 from app.domain.errors import ConflictError
 from app.domain.terms import BatchState, PairKind, Role, VoterKind
 from app.models import Account, EvalBatch, Pair, Seat, SignIn, Voter
+from app.services.accounts import open_session
 from app.services.events import announce
+from app.services.seats import give_seat
 
 _NAME = f"canary script, version {__version__}"
 _LIFETIME = timedelta(hours=1)
@@ -62,17 +62,8 @@ def begin(session: Session, batch: EvalBatch, *, now: datetime) -> ScriptSeat:
     account = Account(name=f"{_NAME}, {voter.id.hex[:12]}", role=Role.RATER, voter_id=voter.id, created_at=now)
     session.add(account)
     session.flush()
-    token = secrets.token_urlsafe(32)
-    session.add(
-        SignIn(
-            account_id=account.id,
-            token_sha256=hashlib.sha256(token.encode()).hexdigest(),
-            created_at=now,
-            expires_at=now + _LIFETIME,
-        )
-    )
-    session.add(Seat(eval_batch_id=batch.id, voter_id=voter.id, title="", joined_at=now, revoked_at=None))
-    session.flush()
+    token = open_session(session, account.id, now=now, lifetime=_LIFETIME)
+    give_seat(session, batch, voter, title="", now=now)
     return ScriptSeat(batch.id, voter.id, token)
 
 

@@ -287,7 +287,7 @@ def checks(arena: Arena) -> list[Page]:
     arena.suite("checked", [f"What is the use of question {number}?" for number in range(16)])
     every: dict[str, Any] = {
         "canary_pairs": 4, "placebo_pairs": 12, "gold_pairs": 3, "repeat_pairs": 2, "rater_limit": 60,
-        "ask_recognised": True, "exclusion": {"gold_min": 0.7, "gold_votes": 4},
+        "ask_recognised": True,
     }  # fmt: skip
     made = {}
     for name, placebo in (

@@ -197,12 +197,7 @@ def test_main_texts_never_stand_in_a_placebo_pair(session: Session, tmp_path: Pa
         ({"placebo_pairs": -1}, "placebo pairs must lie between"),
         ({"rater_limit": 0}, "rater limit must lie between"),
         ({"vote_limit": 0}, "vote limit must lie between"),
-        ({"exclusion": {"gold_min": 0.7}}, "looks at gold pairs, and the plan has none"),
-        ({"exclusion": {"agreement_min": 0.7}}, "looks at repeats, and the plan has none"),
-        ({"exclusion": {"fast_max": 1.2}}, "fast max must lie between 0 and 1"),
-        ({"exclusion": {"side_max": 0.4}}, "side max must lie between 0.5 and 1"),
-        ({"exclusion": {"gold_votes": 3}, "gold_pairs": 2}, "Give gold_min as well"),
-        ({"exclusion": {"mood": 3}}, "mood is none of them"),
+        ({"exclusion": {"gold_min": 0.7}, "gold_pairs": 2}, "by a rule is not possible yet"),
     ],
     ids=str,
 )
