@@ -376,8 +376,8 @@ def _(c: Connection) -> None:
 
 
 for _name, _value in {
-    "exclusion": {"fast_max": 0.5}, "votes_per_pair": 3, "reveal": Reveal.NEVER, "seed": 2, "rater_limit": 5, "replicates": 2,
-    "ask_recognised": False, "gold_pairs": 0, "repeat_pairs": 0, "system_prompt": "Be brief.",
+    "exclusion": {"fast_max": 0.5}, "votes_per_pair": 3, "reveal": Reveal.NEVER, "seed": 2, "rater_limit": 5,
+    "replicates": 2, "ask_recognised": False, "gold_pairs": 0, "repeat_pairs": 0, "system_prompt": "Be brief.",
 }.items():  # fmt: skip
 
     @change(f"plan: {_name}", "Eval batch study: expected a seal that fits its plan")
