@@ -22,9 +22,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium(chromium_path: Path) -> Iterator[Browser]:
-    """One browser for a whole worker; every test opens windows of its own."""
+    """One browser for a whole file; every test opens windows of its own.
+
+    Not for the session: while Playwright is open, its event loop counts as running in this thread, and whatever
+    calls ``asyncio.run`` in a later test of the same process is refused.
+    """
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = launch(playwright, chromium_path)
