@@ -195,3 +195,52 @@ class Queue(StrEnum):
 
     GPU = "gpu"
     IO = "io"
+
+
+class ProviderKind(StrEnum):
+    """How a judge's model is reached: Anthropic's own API, or any server that speaks chat completions."""
+
+    ANTHROPIC = "anthropic"
+    OPENAI_COMPATIBLE = "openai_compatible"
+
+
+class Confidence(StrEnum):
+    """How sure a judge says it is. Words, because no provider can enforce a number's range, and none means it."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+class StopReason(StrEnum):
+    """Why a judge's reply ended; the provider's own word stays in the raw reply."""
+
+    END = "end"
+    LENGTH = "length"
+    REFUSAL = "refusal"
+    OTHER = "other"
+
+
+class UnparsedReason(StrEnum):
+    """Why a judge's reply holds no legal choice."""
+
+    EMPTY = "empty"
+    REFUSED = "refused"
+    SCHEMA = "schema"
+    TRUNCATED = "truncated"
+
+
+class Trouble(StrEnum):
+    """Why a call to a provider brought no reply."""
+
+    MISSING_KEY = "missing_key"
+    WRONG_KEY = "wrong_key"
+    EMPTY_BALANCE = "empty_balance"
+    RETIRED_MODEL = "retired_model"
+    BAD_REQUEST = "bad_request"
+    RATE_LIMITED = "rate_limited"
+    OVERLOADED = "overloaded"
+    SERVER_FAULT = "server_fault"
+    NO_NETWORK = "no_network"
+    LOST_REPLY = "lost_reply"
+    """The request went out and no usable answer came back: nobody knows whether it was paid for."""

@@ -31,16 +31,21 @@ TOLD_ELSEWHERE = {
     terms.BaseModelSource,
     terms.BaseModelState,
     terms.BatchState,
+    terms.Confidence,
     terms.FinishReason,
     terms.JobKind,
     terms.JobState,
+    terms.ProviderKind,
     terms.Queue,
     terms.ReasonTag,
     terms.Reveal,
     terms.Role,
     terms.Settled,
     terms.Split,
+    terms.StopReason,
     terms.TokenScope,
+    terms.Trouble,
+    terms.UnparsedReason,
 }
 
 
