@@ -36,9 +36,13 @@ class Parameters:
             BadInputError: a value is out of its range.
         """
         if not _LEAST_TOKENS <= self.max_tokens <= _MOST_TOKENS:
-            raise BadInputError(f"A reply may have {_LEAST_TOKENS} to {_MOST_TOKENS:,} tokens; choose a number between.")
+            raise BadInputError(
+                f"A reply may have {_LEAST_TOKENS} to {_MOST_TOKENS:,} tokens; choose a number between."
+            )
         if self.effort not in (None, *_EFFORTS):
-            raise BadInputError(f"The effort {self.effort!r} is not known; choose {', '.join(_EFFORTS)} or leave it out.")
+            raise BadInputError(
+                f"The effort {self.effort!r} is not known; choose {', '.join(_EFFORTS)} or leave it out."
+            )
         if self.temperature is not None and not 0 <= self.temperature <= _HOTTEST:
             raise BadInputError("The temperature is between 0 and 2; choose one, or leave it out.")
 
@@ -136,8 +140,8 @@ class ModelOffer:
     lifecycle: Lifecycle
     retires_at: datetime | None
     """Known or planned. The lifecycle says whether it has happened."""
-    structured: bool
-    """Whether replies are held to a schema, as far as the provider says."""
+    structured: bool | None
+    """Whether replies can be held to a schema; None where the provider does not say."""
 
 
 @dataclass(frozen=True)

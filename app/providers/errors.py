@@ -4,6 +4,7 @@ Three facts steer whoever sends calls: ``unknown`` (the call may have been carri
 same call may succeed later), ``blocks`` (no call of this judge can succeed until a person does something).
 """
 
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -14,23 +15,38 @@ _SHOWN = 300
 """Characters of what a server said that fit into a sentence."""
 
 
+@dataclass(frozen=True)
+class Said:
+    """What came back instead of a reply."""
+
+    words: str = ""
+    raw: str = ""
+    """The body as it came."""
+    request_id: str = ""
+    retry_after: float | None = None
+    """Seconds that the server asks to wait."""
+
+
+NOTHING = Said()
+
+
 class ProviderError(ArenaError):
-    """Base of the family. ``detail`` holds the server's own words, ``raw`` the body that it sent."""
+    """Base of the family. ``detail`` holds the server's own words."""
 
     status = HTTPStatus.BAD_GATEWAY
     trouble: ClassVar[Trouble]
     unknown: ClassVar[bool] = False
     passing: ClassVar[bool] = False
     blocks: ClassVar[bool] = False
+    sentence: ClassVar[str]
+    """For people; ``{server}`` is its name."""
 
-    def __init__(
-        self, message: str, detail: str = "", *, raw: str = "", request_id: str = "", retry_after: float | None = None
-    ) -> None:
-        super().__init__(message, detail)
-        self.raw = raw
-        self.request_id = request_id
-        self.retry_after = retry_after
-        """Seconds that the server asks to wait."""
+    def __init__(self, server: str, said: Said = NOTHING) -> None:
+        super().__init__(self._message(server, said), said.words)
+        self.said = said
+
+    def _message(self, server: str, said: Said) -> str:  # noqa: ARG002 - some sentences say more
+        return self.sentence.replace("{server}", server)
 
 
 class MissingKeyError(ProviderError):
@@ -39,12 +55,10 @@ class MissingKeyError(ProviderError):
     status = HTTPStatus.CONFLICT
     trouble = Trouble.MISSING_KEY
     blocks = True
-
-    def __init__(self, server: str) -> None:
-        super().__init__(
-            f"There is no key for {server}, so nothing was sent; voting by people goes on. Put the key into .env "
-            "(ANTHROPIC_API_KEY for Anthropic), start the arena again, and resume the judge."
-        )
+    sentence = (
+        "There is no key for {server}, so nothing was sent; voting by people goes on. Put the key into .env "
+        "(ANTHROPIC_API_KEY for Anthropic), start the arena again, and resume the judge."
+    )
 
 
 class WrongKeyError(ProviderError):
@@ -52,14 +66,10 @@ class WrongKeyError(ProviderError):
 
     trouble = Trouble.WRONG_KEY
     blocks = True
-
-    def __init__(self, server: str, detail: str = "", **facts: str) -> None:
-        super().__init__(
-            f"{server} does not accept the key for this. Nothing was paid, and all verdicts so far are kept. Check the "
-            "key and what it may use, then resume the judge.",
-            detail,
-            **facts,
-        )
+    sentence = (
+        "{server} does not accept the key for this. Nothing was paid, and all verdicts so far are kept. Check the key "
+        "and what it may use, then resume the judge."
+    )
 
 
 class EmptyBalanceError(ProviderError):
@@ -67,44 +77,43 @@ class EmptyBalanceError(ProviderError):
 
     trouble = Trouble.EMPTY_BALANCE
     blocks = True
-
-    def __init__(self, server: str, detail: str = "", **facts: str) -> None:
-        super().__init__(
-            f"The balance at {server} is empty, or a spending limit set there is reached. All verdicts so far are kept. "
-            "Add credit or raise the limit there, then resume the judge; it asks only for what is missing.",
-            detail,
-            **facts,
-        )
+    sentence = (
+        "The balance at {server} is empty, or a spending limit set there is reached. All verdicts so far are kept. Add "
+        "credit or raise the limit there, then resume the judge; it asks only for what is missing."
+    )
 
 
 class RetiredModelError(ProviderError):
-    """The model is not offered (any more)."""
+    """The model is not offered, or not any more."""
 
     trouble = Trouble.RETIRED_MODEL
     blocks = True
 
-    def __init__(self, server: str, model: str, retired: str, detail: str = "", **facts: str) -> None:
-        when = f": it was to be retired on {retired}" if retired else ""
-        super().__init__(
-            f"{server} does not offer {model}{when}. Nothing was paid, and the judge's verdicts so far are kept. Add a "
-            "judge with a model that is offered; it can judge the same pairs.",
-            detail,
-            **facts,
+    def __init__(self, server: str, said: Said, model: str, retired: str = "") -> None:
+        self.model = model
+        self.retired = retired
+        """The day, in words, where it is known."""
+        super().__init__(server, said)
+
+    def _message(self, server: str, said: Said) -> str:  # noqa: ARG002 - as above
+        when = f"; its retirement was set for {self.retired}" if self.retired else ""
+        return (
+            f"{server} does not offer the model {self.model}{when}. Nothing was paid, and the judge's verdicts so far "
+            "are kept. Add a judge with a model that is offered; it can judge the same pairs."
         )
 
 
 class BadRequestError(ProviderError):
-    """The server refuses this very request: a text too long for the model, or a parameter that it does not take."""
+    """The server refuses this very request: texts too long for the model, or a parameter that it does not take."""
 
     trouble = Trouble.BAD_REQUEST
 
-    def __init__(self, server: str, detail: str = "", **facts: str) -> None:
-        said = detail if len(detail) <= _SHOWN else f"{detail[:_SHOWN]}…"
-        super().__init__(
-            f"{server} refuses this request: {said or 'it does not say why'} Nothing was paid, and the pair is kept "
-            "without this judge's verdict. Check the model and the parameters of the judge, and the length of the texts.",
-            detail,
-            **facts,
+    def _message(self, server: str, said: Said) -> str:
+        words = " ".join(said.words.split()) or "it does not say why"
+        short = words if len(words) <= _SHOWN else f"{words[:_SHOWN]}…"
+        return (
+            f"{server} refuses this request ({short}). Nothing was paid, and the pair is kept without this judge's "
+            "verdict. Check the model and the parameters of the judge, and how long the texts are."
         )
 
 
@@ -114,14 +123,11 @@ class RateLimitedError(ProviderError):
     trouble = Trouble.RATE_LIMITED
     passing = True
 
-    def __init__(self, server: str, retry_after: float | None, detail: str = "", **facts: str) -> None:
-        pause = f" for {retry_after:g} seconds" if retry_after is not None else ""
-        super().__init__(
-            f"{server} asks to wait{pause}, because its rate limit is reached. Nothing was paid; the call is sent again "
-            "by itself.",
-            detail,
-            retry_after=retry_after,
-            **facts,
+    def _message(self, server: str, said: Said) -> str:
+        pause = f" for {said.retry_after:g} seconds" if said.retry_after is not None else ""
+        return (
+            f"{server} asks to wait{pause}, because its rate limit is reached. Nothing was paid; the call is sent "
+            "again by itself."
         )
 
 
@@ -130,14 +136,7 @@ class OverloadedError(ProviderError):
 
     trouble = Trouble.OVERLOADED
     passing = True
-
-    def __init__(self, server: str, retry_after: float | None, detail: str = "", **facts: str) -> None:
-        super().__init__(
-            f"{server} is overloaded. Nothing was paid; the call is sent again by itself.",
-            detail,
-            retry_after=retry_after,
-            **facts,
-        )
+    sentence = "{server} is overloaded. Nothing was paid; the call is sent again by itself."
 
 
 class ServerFaultError(ProviderError):
@@ -145,11 +144,7 @@ class ServerFaultError(ProviderError):
 
     trouble = Trouble.SERVER_FAULT
     passing = True
-
-    def __init__(self, server: str, detail: str = "", **facts: str) -> None:
-        super().__init__(
-            f"{server} reports a fault of its own. Nothing was paid; the call is sent again by itself.", detail, **facts
-        )
+    sentence = "{server} reports a fault of its own. Nothing was paid; the call is sent again by itself."
 
 
 class NoNetworkError(ProviderError):
@@ -157,13 +152,10 @@ class NoNetworkError(ProviderError):
 
     trouble = Trouble.NO_NETWORK
     passing = True
-
-    def __init__(self, server: str, detail: str = "") -> None:
-        super().__init__(
-            f"{server} cannot be reached, so nothing was sent; voting by people goes on. Check the network and the "
-            "address, and whether a local server is running; the call is tried again by itself.",
-            detail,
-        )
+    sentence = (
+        "{server} cannot be reached, so nothing was sent; voting by people goes on. Check the network and the address, "
+        "and whether a local server is running; the call is tried again by itself."
+    )
 
 
 class LostReplyError(ProviderError):
@@ -172,11 +164,27 @@ class LostReplyError(ProviderError):
     trouble = Trouble.LOST_REPLY
     unknown = True
     passing = True
+    sentence = (
+        "A call went out to {server} and no usable reply came back: the wait was too long, the connection broke, or "
+        "the reply cannot be read. It may have been paid for, so it is counted as unknown."
+    )
 
-    def __init__(self, server: str, detail: str = "", **facts: str) -> None:
-        super().__init__(
-            f"A call went out to {server} and no usable reply came back: the wait was too long, the connection broke, or "
-            "the reply cannot be read. It may have been paid for, so it is counted as unknown.",
-            detail,
-            **facts,
-        )
+
+_FIRST_FAULT = 500
+_BY_STATUS: dict[int, type[ProviderError]] = {
+    401: WrongKeyError,
+    402: EmptyBalanceError,
+    403: WrongKeyError,
+    408: LostReplyError,
+    409: ServerFaultError,
+    429: RateLimitedError,
+    499: LostReplyError,
+    503: OverloadedError,
+    504: LostReplyError,
+    529: OverloadedError,
+}
+
+
+def error_of(status: int) -> type[ProviderError]:
+    """The class for an HTTP status that says no more than itself."""
+    return _BY_STATUS.get(status, ServerFaultError if status >= _FIRST_FAULT else BadRequestError)
