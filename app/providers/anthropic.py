@@ -176,6 +176,8 @@ class AnthropicProvider:
             return self._refused(error, model)
         cause = error.__cause__
         said = Said(f"{error} {cause or ''}".strip())
+        if not isinstance(error, self._sdk.APIError):  # the SDK itself will not do it, such as read results too early
+            return BadRequestError(SERVER, said)
         not_sent = (self._http.ConnectError, self._http.ConnectTimeout, self._http.PoolTimeout)
         return NoNetworkError(SERVER, said) if isinstance(cause, not_sent) else LostReplyError(SERVER, said)
 

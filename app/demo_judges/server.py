@@ -1,0 +1,126 @@
+"""The application of the simulated judges, and a thread to run it in."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request
+from starlette.responses import JSONResponse, Response
+
+from app.demo_judges.claude import Claude, RefusedError, refusal
+from app.demo_judges.completions import Completions
+from app.demo_judges.ledger import Ledger
+from app.demo_judges.lost import Gate
+from app.demo_judges.script import Script
+from app.demo_judges.simulation import Simulation
+
+LEDGER = "/simulated/ledger"
+GATE = "/simulated/gate"
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = threading.Event()
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Open the port, then say so."""
+        await super().startup(sockets)
+        self.listening.set()
+
+
+@dataclass
+class DemoJudges:
+    """A running server: where it is, how it behaves, what it did."""
+
+    url: str
+    simulation: Simulation
+    gate: Gate
+
+    @property
+    def ledger(self) -> Ledger:
+        """What was asked and charged."""
+        return self.simulation.ledger
+
+    @property
+    def completions_url(self) -> str:
+        """The address for chat completions."""
+        return f"{self.url}/v1"
+
+
+def create_app(simulation: Simulation, gate: Gate) -> FastAPI:
+    """Both APIs at one address, and what another process may ask: the ledger, and the gate."""
+    app = FastAPI(title="Simulated judges", docs_url=None, redoc_url=None, openapi_url=None)
+    claude, completions = Claude(simulation, gate), Completions(simulation, gate)
+    app.include_router(claude.router())
+    app.include_router(completions.router())
+
+    @app.exception_handler(RefusedError)
+    def refused(request: Request, error: RefusedError) -> Response:  # noqa: ARG001 - what handlers are given
+        """Anthropic's form of an error."""
+        return refusal(error)
+
+    @app.get("/v1/models", response_model=None)
+    def models(request: Request) -> Response:
+        """Both APIs have this address; Anthropic's clients send a version."""
+        return claude.list_models(request) if "anthropic-version" in request.headers else completions.list_models()
+
+    @app.get(LEDGER, response_model=None)
+    def ledger() -> Response:
+        """All entries, and what they add up to."""
+        book = simulation.ledger
+        return JSONResponse(
+            {
+                "calls": len(book.entries),
+                "charged": book.charged,
+                "repeated": book.repeated,
+                "repeated_needlessly": book.repeated_needlessly,
+                "held": gate.held,
+                "entries": [entry.as_json() for entry in book.entries],
+            }
+        )
+
+    @app.post(GATE, response_model=None)
+    def change_gate(body: dict[str, int | None]) -> Response:
+        """``{"after": 3}`` lets three more replies out and holds the others; ``{"after": null}`` lets all out."""
+        after = body.get("after")
+        if after is None:
+            gate.open()
+        else:
+            gate.close(after)
+        return JSONResponse({"held": gate.held})
+
+    return app
+
+
+@contextmanager
+def demo_judges(script: Script | None = None, port: int = 0) -> Iterator[DemoJudges]:
+    """Run the server in a thread, at a free port unless one is given, until the block ends."""
+    simulation, gate = Simulation(script or Script()), Gate()
+    server = _Server(
+        uvicorn.Config(
+            create_app(simulation, gate),
+            host="127.0.0.1",
+            port=port,
+            log_level="critical",  # replies that break off on purpose are no news
+            timeout_graceful_shutdown=1,
+            lifespan="off",
+        )
+    )
+    thread = threading.Thread(target=server.run, name="demo-judges", daemon=True)
+    thread.start()
+    try:
+        while not server.listening.wait(0.1):
+            if not thread.is_alive():
+                raise RuntimeError(f"The simulated judges cannot listen at port {port}; it may be taken.")
+        address = server.servers[0].sockets[0].getsockname()
+        yield DemoJudges(f"http://{address[0]}:{address[1]}", simulation, gate)
+    finally:
+        gate.open()
+        server.should_exit = True
+        thread.join()
