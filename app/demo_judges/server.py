@@ -1,10 +1,10 @@
 """The application of the simulated judges, and a thread to run it in."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -16,22 +16,10 @@ from app.demo_judges.ledger import Ledger
 from app.demo_judges.lost import Gate
 from app.demo_judges.script import Script
 from app.demo_judges.simulation import Simulation
+from app.domain.errors import UnavailableError
 
 LEDGER = "/simulated/ledger"
 GATE = "/simulated/gate"
-
-
-class _Server(uvicorn.Server):
-    """A server that says when it listens."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.listening = threading.Event()
-
-    async def startup(self, sockets: Any = None) -> None:
-        """Open the port, then say so."""
-        await super().startup(sockets)
-        self.listening.set()
 
 
 @dataclass
@@ -100,27 +88,37 @@ def create_app(simulation: Simulation, gate: Gate) -> FastAPI:
 
 @contextmanager
 def demo_judges(script: Script | None = None, port: int = 0) -> Iterator[DemoJudges]:
-    """Run the server in a thread, at a free port unless one is given, until the block ends."""
+    """Run the server in a thread, at a free port unless one is given, until the block ends.
+
+    Raises:
+        UnavailableError: something else listens at this port.
+    """
     simulation, gate = Simulation(script or Script()), Gate()
-    server = _Server(
-        uvicorn.Config(
-            create_app(simulation, gate),
-            host="127.0.0.1",
-            port=port,
-            log_level="critical",  # replies that break off on purpose are no news
-            timeout_graceful_shutdown=1,
-            lifespan="off",
+    with _listening(port) as listener:
+        server = uvicorn.Server(
+            uvicorn.Config(
+                create_app(simulation, gate),
+                log_level="critical",  # replies that break off on purpose are no news
+                timeout_graceful_shutdown=1,
+                lifespan="off",
+            )
         )
-    )
-    thread = threading.Thread(target=server.run, name="demo-judges", daemon=True)
-    thread.start()
+        thread = threading.Thread(target=server.run, args=([listener],), name="demo-judges", daemon=True)
+        thread.start()  # who connects before it is ready waits in the socket's queue
+        try:
+            yield DemoJudges("http://{}:{}".format(*listener.getsockname()), simulation, gate)
+        finally:
+            gate.open()
+            server.should_exit = True
+            thread.join()
+
+
+def _listening(port: int) -> socket.socket:
     try:
-        while not server.listening.wait(0.1):
-            if not thread.is_alive():
-                raise RuntimeError(f"The simulated judges cannot listen at port {port}; it may be taken.")
-        address = server.servers[0].sockets[0].getsockname()
-        yield DemoJudges(f"http://{address[0]}:{address[1]}", simulation, gate)
-    finally:
-        gate.open()
-        server.should_exit = True
-        thread.join()
+        return socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        raise UnavailableError(
+            f"The simulated judges cannot listen at port {port}; nothing was started. Stop what listens there, or give "
+            "another port.",
+            str(error),
+        ) from error

@@ -16,8 +16,9 @@ DEPTH = ("because", "although", "however", "therefore", "yet", "not", "question"
 _SENTENCE_END = re.compile(r"[.!?]+(?:\s|$)")
 _LETTER = re.compile(r'"choice"\s*:\s*"([AB])"|\[\[([AB])\]\]')
 _PLEA = re.compile(
-    r"choose (?:this|it|my|the response)|(?:this|it|one) is (?:always )?(?:the )?(?:better|best)|is chosen|"
-    r"ignore all previous|ignoriere alle|only need to confirm|the judge must|best possible response",
+    r"choose (?:this|it|my|the response)|(?-i:choose [AB]\b)|is chosen|the judge must|only need to confirm|"
+    r"(?:this|it|one) is (?:always )?(?:the )?(?:better|best)|best possible response|"
+    r"ignore all previous|ignoriere alle",
     re.IGNORECASE,
 )
 
