@@ -303,12 +303,32 @@ def checks(arena: Arena) -> list[Page]:
             batch, "ines", lambda kind, turns=turns: next(turns) if kind is PairKind.PLACEBO else SECOND
         )
         made[name] = batch
+    made["left-out"] = _left_out(arena, every)
     return [
         Page("launch", "/batches/launch", "main details summary"),
         Page("batch", f"/batches/{made['placebo-behaves'].id}", "main .button-main"),
         *(Page(f"results-{name}", f"/results/{batch.id}", "main summary") for name, batch in made.items()),
+        Page("raters-left-out", f"/raters/{made['left-out'].id}", "main summary"),
         Page("home-suspect", "/", "main a"),
     ]
+
+
+def _left_out(arena: Arena, every: dict[str, Any]) -> EvalBatch:
+    """Two of four raters are left out: one prefers the worse text of gold pairs, one always chooses side A."""
+    batch = arena.batch(
+        "checked", name="left-out", votes_per_pair=4, exclusion={"gold_min": 0.7, "side_max": 0.9}, **every
+    )
+    arena.write(batch)
+    for name, said in (("ines", [SECOND]), ("otto", [FIRST, SECOND, TIE, SECOND]), ("upside-down", [FIRST])):
+        turns = cycle(said)
+        arena.vote_on_everything(
+            batch, name,
+            lambda kind, name=name, turns=turns: SECOND
+            if kind is PairKind.GOLD and name != "upside-down"
+            else next(turns),
+        )  # fmt: skip
+    arena.vote_on_everything(batch, "lopsided", None)
+    return batch
 
 
 def _closed(
