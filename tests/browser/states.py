@@ -3,13 +3,12 @@
 import random
 from collections.abc import Callable
 from datetime import timedelta
-from itertools import cycle
 from typing import Any
 
 from sqlalchemy import select
 
 from app.config import DATA
-from app.domain.terms import Choice, FinishReason, JobKind, JobState, Outcome, PairKind, Reveal
+from app.domain.terms import Choice, FinishReason, JobKind, JobState, Outcome, Reveal
 from app.models import Checkpoint, Dataset, EvalBatch, Job, Response, Run, Suite, Verdict
 from app.queries.paging import PAGE
 from app.queries.pair_filters import PairFilter, PairSort
@@ -18,7 +17,7 @@ from app.services import accounts
 from app.services.base_models import add_base_model
 from app.services.shipped import import_shipped
 from app.setup.state import SetupPhase
-from tests.browser import people, texts
+from tests.browser import checks, people, texts
 from tests.browser.arena import SCRIPT, Arena, Writer
 from tests.browser.page import Page
 from tests.browser.texts import noisy, reply
@@ -280,57 +279,6 @@ def pairs(arena: Arena) -> list[Page]:
     ]  # fmt: skip
 
 
-def checks(arena: Arena) -> list[Page]:
-    """Gold pairs, placebo and canaries: in the form, in the plan, and beside the results, well and badly."""
-    arena.worker()
-    arena.control_pairs()
-    arena.suite("checked", [f"What is the use of question {number}?" for number in range(16)])
-    every: dict[str, Any] = {
-        "canary_pairs": 4, "placebo_pairs": 12, "gold_pairs": 3, "repeat_pairs": 2, "rater_limit": 60,
-        "ask_recognised": True,
-    }  # fmt: skip
-    made = {}
-    for name, placebo in (
-        ("placebo-behaves", [FIRST, SECOND]),
-        ("placebo-off", [SECOND]),
-        ("mapping-suspect", [FIRST]),
-    ):
-        batch = arena.batch("checked", name=name, **every)
-        arena.write(batch)
-        arena.canaries(batch, FIRST if name == "mapping-suspect" else SECOND)
-        turns = cycle(placebo)
-        arena.vote_on_everything(
-            batch, "ines", lambda kind, turns=turns: next(turns) if kind is PairKind.PLACEBO else SECOND
-        )
-        made[name] = batch
-    made["left-out"] = _left_out(arena, every)
-    return [
-        Page("launch", "/batches/launch", "main details summary"),
-        Page("batch", f"/batches/{made['placebo-behaves'].id}", "main .button-main"),
-        *(Page(f"results-{name}", f"/results/{batch.id}", "main summary") for name, batch in made.items()),
-        Page("raters-left-out", f"/raters/{made['left-out'].id}", "main summary"),
-        Page("home-suspect", "/", "main a"),
-    ]
-
-
-def _left_out(arena: Arena, every: dict[str, Any]) -> EvalBatch:
-    """Two of four raters are left out: one prefers the worse text of gold pairs, one always chooses side A."""
-    batch = arena.batch(
-        "checked", name="left-out", votes_per_pair=4, exclusion={"gold_min": 0.7, "side_max": 0.9}, **every
-    )
-    arena.write(batch)
-    for name, said in (("ines", [SECOND]), ("otto", [FIRST, SECOND, TIE, SECOND]), ("upside-down", [FIRST])):
-        turns = cycle(said)
-        arena.vote_on_everything(
-            batch, name,
-            lambda kind, name=name, turns=turns: SECOND
-            if kind is PairKind.GOLD and name != "upside-down"
-            else next(turns),
-        )  # fmt: skip
-    arena.vote_on_everything(batch, "lopsided", None)
-    return batch
-
-
 def _closed(
     arena: Arena, name: str, prompts: list[str], writer: Writer | None, outcomes: list[Outcome], **plan: Any
 ) -> EvalBatch:
@@ -489,7 +437,7 @@ STATES: dict[str, Callable[[Arena], list[Page]]] = {
         own_votes,
         results,
         pairs,
-        checks,
+        checks.checks,
         crowded,
         one,
         thirteen,
