@@ -24,7 +24,12 @@ from app.models import Event, Job
 log = get_logger(__name__)
 
 TASK = "arena.work"
-QUEUE_OF = {JobKind.FETCH_BASE_MODEL: Queue.IO, JobKind.TRAIN: Queue.GPU, JobKind.GENERATE: Queue.GPU}
+QUEUE_OF = {
+    JobKind.FETCH_BASE_MODEL: Queue.IO,
+    JobKind.TRAIN: Queue.GPU,
+    JobKind.GENERATE: Queue.GPU,
+    JobKind.JUDGE: Queue.IO,
+}
 _UNSENT = "arena_unsent_jobs"
 _AT_ONCE = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0, "socket_connect_timeout": 2.0}
 """kombu waits six seconds for a Redis that is down, and for one that is out of reach as long as the system likes.

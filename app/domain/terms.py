@@ -163,6 +163,8 @@ class BallotState(StrEnum):
     SKIPPED = "skipped"
     RETRACTED = "retracted"
     EXPIRED = "expired"
+    UNPARSED = "unparsed"
+    """A judge's: no reply to it held a legal choice, and none will be asked for again."""
 
 
 class FinishReason(StrEnum):
@@ -188,6 +190,7 @@ class JobKind(StrEnum):
     FETCH_BASE_MODEL = "fetch_base_model"
     TRAIN = "train"
     GENERATE = "generate"
+    JUDGE = "judge"
 
 
 class Queue(StrEnum):
@@ -242,5 +245,36 @@ class Trouble(StrEnum):
     OVERLOADED = "overloaded"
     SERVER_FAULT = "server_fault"
     NO_NETWORK = "no_network"
+    CAP_REACHED = "cap_reached"
     LOST_REPLY = "lost_reply"
     """The request went out and no usable answer came back: nobody knows whether it was paid for."""
+
+
+class SwapMode(StrEnum):
+    """In which orders a judge sees a pair."""
+
+    BOTH = "both"
+    """Always both."""
+    DECISIVE = "decisive"
+    """The second order only where the first was no tie: half the cost where a judge is torn, the same bias measured."""
+
+
+class JudgingState(StrEnum):
+    """How far a judge is with an eval batch."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    """By a person, by its cap or by trouble; it can be resumed."""
+    DONE = "done"
+
+
+class CallState(StrEnum):
+    """What became of one call to a judge's model. A pair in one order may take several."""
+
+    SENT = "sent"
+    VERDICT = "verdict"
+    UNPARSED = "unparsed"
+    FAILED = "failed"
+    """No reply and nothing paid."""
+    UNKNOWN = "unknown"
+    """The reply was lost: nobody knows whether it was paid for."""

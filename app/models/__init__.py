@@ -8,6 +8,7 @@ from app.models.dataset import Dataset
 from app.models.eval_batch import BatchCheckpoint, EvalBatch
 from app.models.event import Event
 from app.models.job import Job, Worker
+from app.models.judge import Judge, JudgeCall, Judging
 from app.models.pair import Pair, Tally
 from app.models.response import Response
 from app.models.run import Run, RunMetric
@@ -29,6 +30,9 @@ __all__ = [
     "Event",
     "Invite",
     "Job",
+    "Judge",
+    "JudgeCall",
+    "Judging",
     "Pair",
     "Prompt",
     "Recognition",
