@@ -48,6 +48,18 @@ class Settings(BaseSettings):
     limit_join: str = Field(default="120/minute; 1000/hour", description="Invites tried from one address.")
     limit_vote: str = Field(default="600/minute", description="Votes, skips and undos of one account.")
     limit_api: str = Field(default="600/minute", description="API requests of one token.")
+    judge_timeout_seconds: float = Field(default=120.0, gt=0, description="How long a judge's reply is waited for.")
+    judge_concurrency: int = Field(default=4, ge=1, le=64, description="Calls to one judge's model at the same time.")
+    anthropic_api_key: str = Field(
+        default="", validation_alias="ANTHROPIC_API_KEY", repr=False, description="Key for judges at Anthropic."
+    )
+    anthropic_base_url: str = Field(
+        default="", validation_alias="ANTHROPIC_BASE_URL", description="Where Anthropic's API is; empty: its own address."
+    )
+    openai_api_key: str = Field(
+        default="", validation_alias="OPENAI_API_KEY", repr=False,
+        description="Key for judges at servers that speak chat completions, where they ask for one.",
+    )  # fmt: skip
     live_poll_seconds: float = Field(default=0.5, gt=0, description="How often the page server looks for changes.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="Least level logged.")
     log_format: Literal["console", "json"] = Field(default="console", description="json for log collectors.")
