@@ -23,7 +23,7 @@ _WRITERS = 20
 """Half of the threads that run routes; also the size of the Postgres pool."""
 
 
-def get_settings(request: Request) -> Settings:
+async def get_settings(request: Request) -> Settings:
     """The settings the application was created with."""
     settings: Settings = request.app.state.settings
     return settings
@@ -32,7 +32,7 @@ def get_settings(request: Request) -> Settings:
 SettingsDep = Annotated[Settings, Depends(get_settings)]
 
 
-def get_database(request: Request) -> Database:
+async def get_database(request: Request) -> Database:
     """The database the application was created with."""
     database: Database = request.app.state.database
     return database
@@ -61,7 +61,7 @@ ReadDep = Annotated[Session, Depends(read_session, scope="function")]
 WriteDep = Annotated[Session, Depends(write_session, scope="function", max_concurrency=_WRITERS)]
 
 
-def get_now() -> datetime:
+async def get_now() -> datetime:
     """The time of this request."""
     return datetime.now(UTC)
 
@@ -69,7 +69,7 @@ def get_now() -> datetime:
 NowDep = Annotated[datetime, Depends(get_now)]
 
 
-def get_rng() -> random.Random:
+async def get_rng() -> random.Random:
     """Randomness that nobody can predict, for orders and pairs."""
     return random.SystemRandom()
 
@@ -85,7 +85,7 @@ def get_rules(settings: SettingsDep) -> Rules:
 RulesDep = Annotated[Rules, Depends(get_rules)]
 
 
-def session_token(request: Request) -> str:
+async def session_token(request: Request) -> str:
     """The token of this browser's session; empty if it has none."""
     return request.cookies.get(COOKIE, "")
 
@@ -108,7 +108,7 @@ def if_signed_in(request: Request, token: SessionTokenDep, database: DatabaseDep
 MaybeAccountDep = Annotated[Account | None, Depends(if_signed_in)]
 
 
-def signed_in(account: MaybeAccountDep) -> Account:
+async def signed_in(account: MaybeAccountDep) -> Account:
     """Whoever is signed in.
 
     Raises:
@@ -124,7 +124,7 @@ def signed_in(account: MaybeAccountDep) -> Account:
 AccountDep = Annotated[Account, Depends(signed_in)]
 
 
-def require_admin(account: AccountDep) -> Account:
+async def require_admin(account: AccountDep) -> Account:
     """An admin.
 
     Raises:

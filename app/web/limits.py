@@ -100,7 +100,7 @@ def in_words(seconds: int) -> str:
     return f"{count} {unit}" + ("" if count == 1 else "s")
 
 
-def get_limits(request: Request) -> Limits:
+async def get_limits(request: Request) -> Limits:
     """The limits the application was created with."""
     limits: Limits = request.app.state.limits
     return limits
@@ -109,7 +109,7 @@ def get_limits(request: Request) -> Limits:
 LimitsDep = Annotated[Limits, Depends(get_limits)]
 
 
-def by_address(request: Request) -> str:
+async def by_address(request: Request) -> str:
     """Where the connection comes from; never what a header claims (uvicorn may be told whose headers to believe)."""
     host = request.client.host if request.client else ""
     try:
@@ -119,7 +119,7 @@ def by_address(request: Request) -> str:
     return str(ipaddress.ip_network((address, _IPV6_HOME), strict=False)) if address.version == 6 else host  # noqa: PLR2004
 
 
-def by_account(account: AccountDep) -> str:
+async def by_account(account: AccountDep) -> str:
     """Who is signed in."""
     return str(account.id)
 
