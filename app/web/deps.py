@@ -1,7 +1,9 @@
-"""What routes ask for: a transaction, the time, who is there."""
+"""What routes ask for: a transaction, the time, who is there.
+
+What only picks something up is ``async``: a plain function would be run in a thread, which costs more than it does.
+"""
 
 import random
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated
@@ -13,9 +15,9 @@ from app.config import Settings
 from app.db import Database
 from app.domain.errors import ForbiddenError, SignInRequiredError
 from app.domain.terms import Role
-from app.models import Account, Voter
+from app.models import Account
 from app.queries.paging import Wanted
-from app.services import accounts, seats
+from app.services import accounts
 from app.services.assignment import Rules
 
 COOKIE = "arena_session"
@@ -108,7 +110,7 @@ def if_signed_in(request: Request, token: SessionTokenDep, database: DatabaseDep
 MaybeAccountDep = Annotated[Account | None, Depends(if_signed_in)]
 
 
-async def signed_in(account: MaybeAccountDep) -> Account:
+def required(account: Account | None) -> Account:
     """Whoever is signed in.
 
     Raises:
@@ -119,6 +121,11 @@ async def signed_in(account: MaybeAccountDep) -> Account:
             "This browser is not signed in, so nothing was done. Sign in on the first page and try again."
         )
     return account
+
+
+async def signed_in(account: MaybeAccountDep) -> Account:
+    """The same, for a route."""
+    return required(account)
 
 
 AccountDep = Annotated[Account, Depends(signed_in)]
@@ -136,31 +143,6 @@ async def require_admin(account: AccountDep) -> Account:
 
 
 AdminDep = Annotated[Account, Depends(require_admin)]
-
-
-def get_voter(account: AccountDep, database: DatabaseDep) -> Voter:
-    """The voter that the signed-in account votes as."""
-    with database.session_scope(write=False) as session:
-        voter = accounts.voter_of(session, account.id)
-        session.expunge(voter)
-    return voter
-
-
-VoterDep = Annotated[Voter, Depends(get_voter)]
-
-
-def seated_voter(batch_id: uuid.UUID, account: AccountDep, voter: VoterDep, database: DatabaseDep) -> Voter:
-    """The same, where this account may vote on the eval batch of the address.
-
-    Raises:
-        NotFoundError: it has no seat there, or there is no such eval batch (one sentence for both).
-    """
-    with database.session_scope(write=False) as session:
-        seats.require_seat(session, batch_id, voter.id, account.role)
-    return voter
-
-
-SeatedVoterDep = Annotated[Voter, Depends(seated_voter)]
 
 
 def get_wanted(
