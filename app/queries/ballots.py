@@ -119,7 +119,7 @@ def vote_page(
     progress = progress_of(session, batch, voter_id)
     closed = batch.state is BatchState.CLOSED
     shown = None if closed else open_ballot
-    reason, tags = _said_before(session, shown) if shown else ("", ())
+    reason, tags = _said_before(session, shown) if shown and shown.showing else ("", ())
     undo_until = undoable.closed_at + grace if undoable is not None and undoable.closed_at is not None else now
     return VotePage(
         batch_id=batch.id,

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.domain.errors import NotFoundError
 from app.domain.terms import Role
 from app.models import Ballot, EvalBatch, Seat, Voter
-from app.services.assignment import NOTHING_HERE, lapse, locked
+from app.services.slots import NOTHING_HERE, lapse, locked
 
 
 def require_seat(session: Session, batch_id: uuid.UUID, voter_id: uuid.UUID, role: Role) -> Voter:

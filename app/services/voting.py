@@ -15,8 +15,9 @@ from app.domain.terms import BallotState, BatchState, Choice, Outcome, ReasonTag
 from app.models import Ballot, EvalBatch, Recognition, Tally, Verdict, Voter
 from app.queries.ballots import has_verdict
 from app.queries.seals import recognition_seal, retraction_seal, verdict_seal
-from app.services.assignment import Rules, held, locked, open_ballot, release
+from app.services.assignment import Rules, open_ballot
 from app.services.events import announce
+from app.services.slots import held, locked, release
 
 _NOT_YOURS = "This ballot is not yours or no longer exists. Reload the page to go on."
 

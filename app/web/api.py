@@ -16,8 +16,8 @@ from app.queries.ballots import BlindBallot, has_verdict, vote_page
 from app.queries.progress import progress_of
 from app.queries.seats import batch_of_ballot, places_of
 from app.services import assignment, voting
-from app.services.assignment import NOTHING_HERE
 from app.services.seats import require_seat
+from app.services.slots import NOTHING_HERE
 from app.services.tokens import Holder
 from app.web.api_shapes import (
     ApiBallot,

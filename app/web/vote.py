@@ -17,6 +17,7 @@ from app.models import EvalBatch, Voter
 from app.queries.ballots import VotePage, vote_page
 from app.services import assignment, voting
 from app.services.seats import require_seat
+from app.services.slots import NOTHING_HERE
 from app.web.deps import AccountDep, NowDep, RngDep, RulesDep, WriteDep
 from app.web.limits import by_account, limited
 from app.web.render import render
@@ -46,7 +47,7 @@ class Booth:
         )  # fmt: skip
         batch = self.session.get(EvalBatch, self.batch_id)
         if batch is None:
-            raise NotFoundError(assignment.NOTHING_HERE)
+            raise NotFoundError(NOTHING_HERE)
         return vote_page(
             self.session,
             batch=batch,
