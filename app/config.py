@@ -54,7 +54,9 @@ class Settings(BaseSettings):
         default="", validation_alias="ANTHROPIC_API_KEY", repr=False, description="Key for judges at Anthropic."
     )
     anthropic_base_url: str = Field(
-        default="", validation_alias="ANTHROPIC_BASE_URL", description="Where Anthropic's API is; empty: its own address."
+        default="",
+        validation_alias="ANTHROPIC_BASE_URL",
+        description="Where Anthropic's API is; empty: its own address.",
     )
     openai_api_key: str = Field(
         default="", validation_alias="OPENAI_API_KEY", repr=False,

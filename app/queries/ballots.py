@@ -20,6 +20,9 @@ from app.queries.suites import Message, messages_of
 LONG_PROMPT = 280
 """Characters from which a prompt can be folded away: it stays in view and would take too much room."""
 
+_first, _second = aliased(Response), aliased(Response)
+"""Made once: a statement with new aliases would be compiled anew each time."""
+
 
 @dataclass(frozen=True)
 class BlindBallot:
@@ -83,19 +86,23 @@ class VotePage:
 
 def blind_ballot(session: Session, ballot_id: uuid.UUID) -> BlindBallot:
     """The texts of one ballot in its stored order."""
-    first, second = aliased(Response), aliased(Response)
     ballot, system_prompt, messages, first_text, second_text = session.execute(
-        select(Ballot, EvalBatch.system_prompt, Prompt.messages, first.text, second.text)
+        select(Ballot, EvalBatch.system_prompt, Prompt.messages, _first.text, _second.text)
         .join(EvalBatch, EvalBatch.id == Ballot.eval_batch_id)
         .join(Pair, Pair.id == Ballot.pair_id)
         .join(Prompt, Prompt.id == Pair.prompt_id)
-        .join(first, first.id == Pair.first_response_id)
-        .join(second, second.id == Pair.second_response_id)
+        .join(_first, _first.id == Pair.first_response_id)
+        .join(_second, _second.id == Pair.second_response_id)
         .where(Ballot.id == ballot_id)
     ).one()
     text_a, text_b = sides(ballot.order, first_text, second_text)
     instructions = (Message("system", system_prompt),) if system_prompt else ()
     return BlindBallot(ballot.id, (*instructions, *messages_of(messages)), text_a, text_b)
+
+
+def has_verdict(session: Session, ballot_id: uuid.UUID) -> bool:
+    """Whether a ballot was voted on before."""
+    return session.scalar(select(Verdict.id).where(Verdict.ballot_id == ballot_id)) is not None
 
 
 def vote_page(
@@ -112,7 +119,7 @@ def vote_page(
     progress = progress_of(session, batch, voter_id)
     closed = batch.state is BatchState.CLOSED
     shown = None if closed else open_ballot
-    reason, tags = _said_before(session, shown) if shown else ("", ())
+    reason, tags = _said_before(session, shown) if shown and shown.showing else ("", ())
     undo_until = undoable.closed_at + grace if undoable is not None and undoable.closed_at is not None else now
     return VotePage(
         batch_id=batch.id,

@@ -3,20 +3,21 @@
 Gold pairs and repeats count like every other ballot, so that no number on the page tells which ballot is a check.
 """
 
+import math
 import uuid
 from dataclasses import dataclass
 
 from sqlalchemy import case, func, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from app.domain.terms import BallotState, PairKind, VoterKind
-from app.models import Ballot, EvalBatch, Pair, Tally, Verdict
+from app.models import Ballot, EvalBatch, Pair, Verdict
+from app.queries.deck import deck_of
 
 LONGEST_READING = 600
 """Seconds of one ballot that are taken for reading: a laptop closed over night is not."""
 
 _MET = (BallotState.OPEN, BallotState.VOTED, BallotState.SKIPPED)
-_TAKES_SLOTS = (PairKind.MAIN, PairKind.PLACEBO)
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ def progress_of(session: Session, batch: EvalBatch, voter_id: uuid.UUID) -> Prog
         gold_met += count * (kind is PairKind.GOLD)
         repeats_met += count * is_repeat
         main_voted += count * (state is BallotState.VOTED and kind is PairKind.MAIN and not is_repeat)
-    pairs, limit_reached = _pairs_left(session, batch, voter_id)
+    deck = deck_of(session, batch, voter_id, VoterKind.RATER)
+    slots = math.inf if batch.vote_limit is None else max(0, batch.vote_limit - deck.held)
+    pairs = int(min(deck.places, slots))
     checks = max(0, 2 * _gold_pairs(session, batch) - gold_met)
     checks += max(0, min(batch.repeat_pairs, main_voted + pairs) - repeats_met)
     left, quota = pairs + checks, batch.rater_limit
@@ -59,7 +62,7 @@ def progress_of(session: Session, batch: EvalBatch, voter_id: uuid.UUID) -> Prog
         open=held,
         left=left if quota is None else min(left, max(0, quota - voted - held)),
         quota_reached=quota is not None and voted >= quota,
-        limit_reached=limit_reached,
+        limit_reached=not slots,
     )
 
 
@@ -72,28 +75,6 @@ def time_spent(session: Session, batch_id: uuid.UUID, voter_id: uuid.UUID) -> fl
         .where(Ballot.eval_batch_id == batch_id, Ballot.voter_id == voter_id, Verdict.retracted_at.is_(None))
     )
     return float(session.scalar(query) or 0)
-
-
-def _pairs_left(session: Session, batch: EvalBatch, voter_id: uuid.UUID) -> tuple[int, bool]:
-    """Pairs with a free slot that this voter may meet, and whether the limit of the batch is reached."""
-    shown, other = aliased(Ballot), aliased(Pair)
-    met = select(shown.id).join(other, other.id == shown.pair_id)
-    met = met.where(shown.eval_batch_id == batch.id, shown.voter_id == voter_id, shown.state.in_(_MET))
-    of_batch = (Pair.eval_batch_id == batch.id, Pair.kind.in_(_TAKES_SLOTS), Pair.settled.is_(None))
-    takes_slots = select(Pair.prompt_id, Pair.replicate).join(
-        Tally, (Tally.pair_id == Pair.id) & (Tally.voter_kind == VoterKind.RATER)
-    )
-    free = takes_slots.where(*of_batch, Tally.held < batch.votes_per_pair)
-    if batch.allow_repeats:
-        free = free.where(~met.where(other.id == Pair.id).exists())
-    else:  # one pair for each prompt and replicate
-        same = (other.prompt_id == Pair.prompt_id) & (other.replicate == Pair.replicate)
-        free = free.where(~met.where(same).exists()).distinct()
-    left = session.scalar(select(func.count()).select_from(free.subquery())) or 0
-    if batch.vote_limit is None:
-        return left, False
-    held = session.scalar(takes_slots.with_only_columns(func.sum(Tally.held)).where(*of_batch)) or 0
-    return min(left, max(0, batch.vote_limit - held)), held >= batch.vote_limit
 
 
 def _gold_pairs(session: Session, batch: EvalBatch) -> int:

@@ -33,6 +33,9 @@ PLAN = (
 )  # fmt: skip
 """All of an eval batch that is frozen at launch."""
 
+_first, _second = aliased(Response), aliased(Response)
+"""Made once: a statement with new aliases would be compiled anew each time."""
+
 
 def plan_seal(session: Session, batch: EvalBatch, secret: bytes) -> str:
     """The seal of a frozen plan with its members, and with the slices that results tell of its prompts.
@@ -60,13 +63,12 @@ def plan_seal(session: Session, batch: EvalBatch, secret: bytes) -> str:
 
 def pair_seal(session: Session, pair: Pair, secret: bytes) -> str:
     """The seal of a pair: who wrote which text to which prompt, and what was seen in the texts."""
-    first, second = aliased(Response), aliased(Response)
     plan, prompt, *texts = session.execute(
-        select(EvalBatch.seal, Prompt.sha256, first.fingerprint, first.text, second.fingerprint, second.text)
+        select(EvalBatch.seal, Prompt.sha256, _first.fingerprint, _first.text, _second.fingerprint, _second.text)
         .select_from(EvalBatch)
         .join(Prompt, Prompt.id == pair.prompt_id)
-        .join(first, first.id == pair.first_response_id)
-        .join(second, second.id == pair.second_response_id)
+        .join(_first, _first.id == pair.first_response_id)
+        .join(_second, _second.id == pair.second_response_id)
         .where(EvalBatch.id == pair.eval_batch_id)
     ).one()
     return pair_seal_of(pair, secret, plan=plan, prompt=prompt, texts=texts)
@@ -82,13 +84,12 @@ def pair_seal_of(pair: Pair, secret: bytes, *, plan: str | None, prompt: str, te
 
 def ballot_seal(session: Session, ballot: Ballot, secret: bytes) -> str:
     """The seal of a ballot: over who sees which texts in which order, since when."""
-    first, second = aliased(Response), aliased(Response)
     pair, first_text, second_text, simulated = session.execute(
-        select(Pair.seal, first.text, second.text, Voter.simulated)
+        select(Pair.seal, _first.text, _second.text, Voter.simulated)
         .select_from(Pair)
         .join(Voter, Voter.id == ballot.voter_id)
-        .join(first, first.id == Pair.first_response_id)
-        .join(second, second.id == Pair.second_response_id)
+        .join(_first, _first.id == Pair.first_response_id)
+        .join(_second, _second.id == Pair.second_response_id)
         .where(Pair.id == ballot.pair_id)
     ).one()
     return ballot_seal_of(ballot, secret, pair=pair, texts=(first_text, second_text), simulated=simulated)

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.domain.terms import BatchState
-from app.models import Ballot, EvalBatch, Seat, Verdict
+from app.models import Ballot, EvalBatch, Seat
 
 MOST = 50
 """Eval batches listed at most, newest first."""
@@ -37,8 +37,3 @@ def places_of(session: Session, voter_id: uuid.UUID, *, is_admin: bool) -> tuple
 def batch_of_ballot(session: Session, ballot_id: uuid.UUID, voter_id: uuid.UUID) -> uuid.UUID | None:
     """The eval batch of a ballot of this voter, not locked; ``None``: it does not exist or is somebody else's."""
     return session.scalar(select(Ballot.eval_batch_id).where(Ballot.id == ballot_id, Ballot.voter_id == voter_id))
-
-
-def has_verdict(session: Session, ballot_id: uuid.UUID) -> bool:
-    """Whether a ballot was voted on before."""
-    return session.scalar(select(Verdict.id).where(Verdict.ballot_id == ballot_id)) is not None

@@ -8,27 +8,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
 from app import meters
 from app.config import Settings
 from app.domain import blinding
-from app.domain.errors import NotFoundError
 from app.domain.terms import BallotState, BatchState, Order, PairKind, VoterKind
-from app.models import Ballot, EvalBatch, Pair, Tally, Voter
+from app.models import Ballot, EvalBatch, Pair, Voter
+from app.queries.deck import MAY_COME_BACK, Deck, deck_of, pair_next_up
 from app.queries.seals import ballot_seal
+from app.services.slots import held, hold, lapse, locked
 
 APART = 5
 """Ballots at least between the two showings of a gold pair, or a pair and its repeat: nobody remembers the sides."""
 
-NOTHING_HERE = "There is nothing to vote on at this address. Ask for a new link."
-
 _Rows = Sequence[Row[*tuple[Any, ...]]]
 
 _LIVE = (BallotState.OPEN, BallotState.VOTED)
-_MAY_COME_BACK = (BallotState.EXPIRED, BallotState.RETRACTED)
-"""A pair whose ballots all lapsed or were taken back may come back to the same voter, in the same order."""
 
 
 @dataclass(frozen=True)
@@ -87,75 +84,9 @@ def issue(
     votes = sum(ballot.state is BallotState.VOTED for ballot in mine)
     if batch.rater_limit is not None and votes >= batch.rater_limit:
         return None
-    pairs = _pairs(session, batch, voter)
-    card = _draw(session, batch, pairs, mine, rng)
-    drawn = {
-        Order.FIRST_IS_A: sum(row.drawn_first_is_a for row in pairs),
-        Order.SECOND_IS_A: sum(row.drawn_second_is_a for row in pairs),
-    }
-    return _show(session, batch, card, voter, mine, drawn, rules=rules, now=now, rng=rng) if card else None
-
-
-def locked(session: Session, batch_id: uuid.UUID) -> EvalBatch:
-    """The batch, locked: issuing is serial within a batch, so blocks of orders and slots stay exact.
-
-    Not against new pairs, which only point to it: voting must not make generation wait.
-
-    Raises:
-        NotFoundError: no such eval batch.
-    """
-    batch = session.get(EvalBatch, batch_id, with_for_update={"key_share": True}, populate_existing=True)
-    if batch is None:
-        raise NotFoundError(NOTHING_HERE)
-    return batch
-
-
-def held(session: Session, batch_id: uuid.UUID, voter_id: uuid.UUID) -> Ballot | None:
-    """The voter's open ballot in the batch, locked: another tab may be voting on it at this moment."""
-    return session.scalar(
-        select(Ballot).where(
-            Ballot.eval_batch_id == batch_id, Ballot.voter_id == voter_id, Ballot.state == BallotState.OPEN
-        ).with_for_update()
-    )  # fmt: skip
-
-
-def lapse(session: Session, batch_id: uuid.UUID, *which: Any, now: datetime) -> None:
-    """Let open ballots of a batch expire and free their slots.
-
-    One statement finds and changes them: a vote that is being stored at this moment is waited for, not overwritten.
-    """
-    lapsed = session.execute(
-        update(Ballot)
-        .where(Ballot.eval_batch_id == batch_id, Ballot.state == BallotState.OPEN, *which)
-        .values(state=BallotState.EXPIRED, closed_at=now)
-        .returning(Ballot.pair_id, Ballot.voter_kind, Ballot.is_repeat)
-    ).all()
-    meters.count(session, meters.BALLOTS, "expired", len(lapsed))
-    for pair_id, voter_kind, is_repeat in lapsed:
-        if not is_repeat:
-            _hold(session, pair_id, voter_kind, -1)
-
-
-def release(session: Session, ballot: Ballot, state: BallotState, *, now: datetime) -> None:
-    """Take a ballot out of its slot."""
-    ballot.state = state
-    ballot.closed_at = now
-    if state is BallotState.EXPIRED:
-        meters.count(session, meters.BALLOTS, "expired")
-    if not ballot.is_repeat:
-        _hold(session, ballot.pair_id, ballot.voter_kind, -1)
-
-
-def _hold(session: Session, pair_id: uuid.UUID, voter_kind: VoterKind, by: int, **drawn: int) -> None:
-    """Keep the count of taken slots in step with the ballots, in the same transaction."""
-    values: dict[Any, Any] = {Tally.held: Tally.held + by}
-    values |= {getattr(Tally, name): getattr(Tally, name) + more for name, more in drawn.items()}
-    session.execute(
-        update(Tally)
-        .where(Tally.pair_id == pair_id, Tally.voter_kind == voter_kind)
-        .values(values)
-        .execution_options(synchronize_session=False)
-    )
+    deck = deck_of(session, batch, voter.id, voter.kind)
+    card = _draw(session, batch, voter, deck, mine, rng)
+    return _show(session, batch, card, voter, mine, deck.drawn, rules=rules, now=now, rng=rng) if card else None
 
 
 def _mine(session: Session, batch_id: uuid.UUID, voter_id: uuid.UUID) -> _Rows:
@@ -166,52 +97,18 @@ def _mine(session: Session, batch_id: uuid.UUID, voter_id: uuid.UUID) -> _Rows:
     ).all()
 
 
-def _pairs(session: Session, batch: EvalBatch, voter: Voter) -> _Rows:
-    """Every pair of the batch that takes slots, with how many are taken and which orders were drawn."""
-    return session.execute(
-        select(
-            Pair.id, Pair.prompt_id, Pair.replicate, Tally.held, Tally.drawn_first_is_a, Tally.drawn_second_is_a
-        )
-        .join(Tally, (Tally.pair_id == Pair.id) & (Tally.voter_kind == voter.kind))
-        .where(
-            Pair.eval_batch_id == batch.id,
-            Pair.kind.in_((PairKind.MAIN, PairKind.PLACEBO)),
-            Pair.settled.is_(None),
-        )
-        .order_by(Pair.id)
-    ).all()  # fmt: skip
-
-
-def _draw(session: Session, batch: EvalBatch, pairs: _Rows, mine: _Rows, rng: random.Random) -> _Card | None:
+def _draw(
+    session: Session, batch: EvalBatch, voter: Voter, deck: Deck, mine: _Rows, rng: random.Random
+) -> _Card | None:
     """What comes next: a ticket for everything that this rater may still meet, so that checks lie anywhere."""
-    if not pairs:
+    if not deck.pairs:
         return None  # gold pairs are there from the launch on; alone they would announce themselves
-    within = _within(batch, pairs, mine)
     checks = [*_gold(session, batch, mine), *_repeats(session, batch, mine, rng)]
-    places = len(within) if batch.allow_repeats else len({(row.prompt_id, row.replicate) for row in within})
-    if checks and rng.randrange(places + len(checks)) < len(checks):
+    if checks and rng.randrange(deck.places + len(checks)) < len(checks):
         return rng.choice(checks)
-    if not within:
+    if not deck.next_up:
         return None
-    prompt_votes: Counter[uuid.UUID] = Counter()
-    for row in pairs:
-        prompt_votes[row.prompt_id] += row.held
-    least = min(prompt_votes[row.prompt_id] for row in within)
-    return _Card(rng.choice([row.id for row in within if prompt_votes[row.prompt_id] == least]))
-
-
-def _within(batch: EvalBatch, pairs: _Rows, mine: _Rows) -> _Rows:
-    """The pairs with a free slot that this voter may meet."""
-    if batch.vote_limit is not None and sum(row.held for row in pairs) >= batch.vote_limit:
-        return []
-    met = {ballot.pair_id for ballot in mine if ballot.state not in _MAY_COME_BACK}
-    found = [row for row in pairs if row.held < batch.votes_per_pair and row.id not in met]
-    if batch.allow_repeats:
-        return found
-    # A pair that lapsed was read all the same: of its prompt and replicate this voter may only meet it again.
-    shown = {ballot.pair_id for ballot in mine}
-    pair_at = {(row.prompt_id, row.replicate): row.id for row in pairs if row.id in shown}
-    return [row for row in found if pair_at.get((row.prompt_id, row.replicate), row.id) == row.id]
+    return _Card(pair_next_up(session, batch, voter.id, voter.kind, deck, rng.randrange(deck.next_up)))
 
 
 def _gold(session: Session, batch: EvalBatch, mine: _Rows) -> list[_Card]:
@@ -221,7 +118,7 @@ def _gold(session: Session, batch: EvalBatch, mine: _Rows) -> list[_Card]:
 def _both_orders(session: Session, batch: EvalBatch, kind: PairKind, mine: _Rows, *, apart: int) -> list[_Card]:
     """Each pair of a kind in each order that this voter has not met, the second order not right after the first."""
     ids = session.scalars(select(Pair.id).where(Pair.eval_batch_id == batch.id, Pair.kind == kind).order_by(Pair.id))
-    met = {(ballot.pair_id, ballot.order) for ballot in mine if ballot.state not in _MAY_COME_BACK}
+    met = {(ballot.pair_id, ballot.order) for ballot in mine if ballot.state not in MAY_COME_BACK}
     lately = {ballot.pair_id for ballot in mine if len(mine) - (ballot.number or 0) <= apart}
     return [
         _Card(id_, order) for id_ in ids if id_ not in lately for order in Order if (id_, order) not in met
@@ -232,9 +129,10 @@ def _repeats(session: Session, batch: EvalBatch, mine: _Rows, rng: random.Random
     """As many cards as pairs are still to be shown again, each in the order opposite to the one voted on."""
     if not batch.repeat_pairs:
         return []
-    again = {ballot.pair_id for ballot in mine if ballot.is_repeat and ballot.state not in _MAY_COME_BACK}
+    again = {ballot.pair_id for ballot in mine if ballot.is_repeat and ballot.state not in MAY_COME_BACK}
     left = batch.repeat_pairs - len(again)
-    main = set(session.scalars(select(Pair.id).where(Pair.eval_batch_id == batch.id, Pair.kind == PairKind.MAIN)))
+    voted = {ballot.pair_id for ballot in mine if ballot.state is BallotState.VOTED}
+    main = set(session.scalars(select(Pair.id).where(Pair.id.in_(voted), Pair.kind == PairKind.MAIN)))
     cards = [
         _Card(ballot.pair_id, blinding.opposite(ballot.order), is_repeat=True)
         for ballot in mine
@@ -257,8 +155,8 @@ def _show(
     rng: random.Random,
 ) -> Ballot:
     """Take the lowest free slot of a pair and fix the order."""
-    live = session.scalars(
-        select(Ballot).where(
+    live = session.execute(
+        select(Ballot.slot, Ballot.order).where(
             Ballot.pair_id == card.pair_id,
             Ballot.voter_kind == voter.kind,
             Ballot.is_repeat.is_(False),
@@ -275,7 +173,7 @@ def _show(
     elif earlier:
         order = earlier[0].order  # the same pair in the other order would tell which text is which
     else:
-        order = blinding.draw_order(rng, Counter(b.order for b in live), drawn)
+        order = blinding.draw_order(rng, Counter(ballot.order for ballot in live), drawn)
     taken = {ballot.slot for ballot in live}
     slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
     ballot = open_ballot(
@@ -289,7 +187,7 @@ def _show(
     )  # fmt: skip
     if not card.is_repeat:
         first = ballot.showing == 0
-        _hold(
+        hold(
             session, ballot.pair_id, voter.kind, +1,
             drawn_first_is_a=int(first and order is Order.FIRST_IS_A),
             drawn_second_is_a=int(first and order is Order.SECOND_IS_A),

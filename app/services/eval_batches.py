@@ -18,9 +18,9 @@ from app.models import BatchCheckpoint, Checkpoint, EvalBatch, Job, Prompt, Suit
 from app.queries.batches import control_pairs
 from app.queries.lookup import base_of, find_checkpoint, find_suite
 from app.queries.seals import plan_seal
-from app.services.assignment import lapse
 from app.services.controls import form_controls
 from app.services.events import announce
+from app.services.slots import lapse
 
 BASE_WORD = "base"
 """In a plan: the bare base of the challengers."""

@@ -57,7 +57,9 @@ def add_judge(
     if not name or not model:
         raise BadInputError("A judge needs a name and a model. None was added.")
     if len(name) > _LONGEST_NAME or len(model) > 200 or len(base_url) > 300:  # noqa: PLR2004 (the columns' lengths)
-        raise BadInputError(f"A name has at most {_LONGEST_NAME} characters, a model 200, an address 300. None was added.")
+        raise BadInputError(
+            f"A name has at most {_LONGEST_NAME} characters, a model 200, an address 300. None was added."
+        )
     if provider is ProviderKind.OPENAI_COMPATIBLE and not base_url:
         raise BadInputError(
             "A server that speaks chat completions needs its address, such as http://127.0.0.1:11434/v1. None was added."

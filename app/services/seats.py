@@ -9,19 +9,23 @@ from sqlalchemy.orm import Session
 from app.domain.errors import NotFoundError
 from app.domain.terms import Role
 from app.models import Ballot, EvalBatch, Seat, Voter
-from app.services.assignment import NOTHING_HERE, lapse, locked
+from app.services.slots import NOTHING_HERE, lapse, locked
 
 
-def require_seat(session: Session, batch_id: uuid.UUID, voter_id: uuid.UUID, role: Role) -> None:
-    """Let nobody near a ballot who has no seat.
+def require_seat(session: Session, batch_id: uuid.UUID, voter_id: uuid.UUID, role: Role) -> Voter:
+    """Let nobody near a ballot who has no seat; returns who votes.
 
     Raises:
         NotFoundError: no seat, a seat that was taken back, or no such eval batch (one sentence for all).
     """
+    voting = select(Voter).where(Voter.id == voter_id)
     if role is not Role.ADMIN:
-        seat = seat_of(session, batch_id, voter_id)
-        if seat is None or seat.revoked_at is not None:
-            raise NotFoundError(NOTHING_HERE)
+        seated = (Seat.voter_id == Voter.id) & (Seat.eval_batch_id == batch_id) & Seat.revoked_at.is_(None)
+        voting = voting.join(Seat, seated)
+    voter = session.scalar(voting)
+    if voter is None:
+        raise NotFoundError(NOTHING_HERE)
+    return voter
 
 
 def seat_of(session: Session, batch_id: uuid.UUID, voter_id: uuid.UUID) -> Seat | None:

@@ -13,9 +13,11 @@ from app.domain import blinding
 from app.domain.errors import ConflictError, NotFoundError
 from app.domain.terms import BallotState, BatchState, Choice, Outcome, ReasonTag
 from app.models import Ballot, EvalBatch, Recognition, Tally, Verdict, Voter
+from app.queries.ballots import has_verdict
 from app.queries.seals import recognition_seal, retraction_seal, verdict_seal
-from app.services.assignment import Rules, held, locked, open_ballot, release
+from app.services.assignment import Rules, open_ballot
 from app.services.events import announce
+from app.services.slots import held, locked, release
 
 _NOT_YOURS = "This ballot is not yours or no longer exists. Reload the page to go on."
 
@@ -38,7 +40,7 @@ def cast(
         ConflictError: another choice stands already, it was taken back, skipped, or voting is closed.
     """
     ballot = own_ballot(session, ballot_id, voter)
-    standing = session.scalar(select(Verdict).where(Verdict.ballot_id == ballot.id))
+    standing = None if ballot.state is BallotState.OPEN else _verdict_on(session, ballot)
     if standing is not None:
         if standing.retracted_at is None and standing.choice is choice:
             meters.count(session, meters.VOTES, "replayed")
@@ -48,7 +50,7 @@ def cast(
         raise ConflictError("This pair has your vote already, and it stands as you first cast it. Go on to the next.")
     if ballot.state is BallotState.SKIPPED:
         raise ConflictError("You skipped this pair. Go on to the next.")
-    if session.get_one(EvalBatch, ballot.eval_batch_id).state is BatchState.CLOSED:
+    if _closed(session, ballot):
         raise ConflictError("Voting has closed. This vote was not counted; all your earlier ones are.")
     late = ballot.state is BallotState.EXPIRED
     outcome = blinding.outcome(choice, ballot.order)
@@ -82,10 +84,21 @@ def own_ballot(session: Session, ballot_id: uuid.UUID, voter: Voter) -> Ballot:
     Raises:
         NotFoundError: it does not exist or is somebody else's (one sentence for both).
     """
-    ballot = session.scalar(select(Ballot).where(Ballot.id == ballot_id, Ballot.voter_id == voter.id).with_for_update())
+    mine = select(Ballot).where(Ballot.id == ballot_id, Ballot.voter_id == voter.id)
+    ballot = session.scalar(mine.with_for_update().execution_options(populate_existing=True))
     if ballot is None:
         raise NotFoundError(_NOT_YOURS)
     return ballot
+
+
+def _verdict_on(session: Session, ballot: Ballot) -> Verdict | None:
+    return session.scalar(select(Verdict).where(Verdict.ballot_id == ballot.id))
+
+
+def _closed(session: Session, ballot: Ballot) -> bool:
+    """Whether voting is over, asked after the ballot was locked: closing waits for that, or was first."""
+    state = session.scalars(select(EvalBatch.state).where(EvalBatch.id == ballot.eval_batch_id)).one()
+    return state is BatchState.CLOSED
 
 
 def _count(session: Session, ballot: Ballot, verdict: Verdict, by: int) -> None:
@@ -118,7 +131,7 @@ def skip(session: Session, ballot_id: uuid.UUID, voter: Voter, *, now: datetime,
         return ballot
     if ballot.state in (BallotState.VOTED, BallotState.RETRACTED):
         raise ConflictError("This pair has your vote already, so it cannot be skipped. Go on to the next.")
-    if session.scalar(select(Verdict.id).where(Verdict.ballot_id == ballot.id)) is not None:
+    if has_verdict(session, ballot.id):
         raise ConflictError("This pair has a late vote of yours, so it cannot be skipped. Go on to the next.")
     if ballot.state is BallotState.EXPIRED:  # its slot is free already
         ballot.state, ballot.closed_at = BallotState.SKIPPED, now
@@ -210,7 +223,7 @@ def recognise(
     verdict = session.scalar(select(Verdict).where(Verdict.ballot_id == ballot.id, Verdict.retracted_at.is_(None)))
     if verdict is None:
         raise ConflictError("This pair has no vote of yours, so there is nothing to add to it.")
-    if session.get_one(EvalBatch, ballot.eval_batch_id).state is BatchState.CLOSED:  # who wrote what may be told by now
+    if _closed(session, ballot):  # who wrote what may be told by now
         raise ConflictError("Voting has closed. This answer was not kept; all your votes are.")
     standing = session.get(Recognition, verdict.id)
     if standing is not None:

@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session
 from app.domain.errors import BadInputError, NotFoundError
 from app.domain.terms import BatchState, Choice, Role
 from app.models import EvalBatch, Voter
-from app.queries.ballots import BlindBallot, vote_page
+from app.queries.ballots import BlindBallot, has_verdict, vote_page
 from app.queries.progress import progress_of
-from app.queries.seats import batch_of_ballot, has_verdict, places_of
+from app.queries.seats import batch_of_ballot, places_of
 from app.services import assignment, voting
-from app.services.assignment import NOTHING_HERE
 from app.services.seats import require_seat
+from app.services.slots import NOTHING_HERE
 from app.services.tokens import Holder
 from app.web.api_shapes import (
     ApiBallot,
@@ -72,8 +72,7 @@ def next_ballot(
     being written), `finished`, `quota`, `full` or `closed`.
     """
     batch_id = batch or _only_batch(session, client)
-    require_seat(session, batch_id, client.voter_id, client.role)
-    voter = session.get_one(Voter, client.voter_id)
+    voter = require_seat(session, batch_id, client.voter_id, client.role)
     ballot = assignment.issue(session, batch_id, voter, rules=rules, now=now, rng=rng)
     plan = session.get_one(EvalBatch, batch_id)
     undoable = voting.undoable(session, batch_id, voter, rules=rules, now=now)
@@ -126,8 +125,7 @@ def _voter(session: Session, ballot_id: uuid.UUID, client: Holder) -> Voter:
     batch_id = batch_of_ballot(session, ballot_id, client.voter_id)
     if batch_id is None:
         raise NotFoundError(NOTHING_HERE)
-    require_seat(session, batch_id, client.voter_id, client.role)
-    return session.get_one(Voter, client.voter_id)
+    return require_seat(session, batch_id, client.voter_id, client.role)
 
 
 @router.post(

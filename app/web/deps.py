@@ -1,7 +1,9 @@
-"""What routes ask for: a transaction, the time, who is there."""
+"""What routes ask for: a transaction, the time, who is there.
+
+What only picks something up is ``async``: a plain function would be run in a thread, which costs more than it does.
+"""
 
 import random
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated
@@ -13,9 +15,9 @@ from app.config import Settings
 from app.db import Database
 from app.domain.errors import ForbiddenError, SignInRequiredError
 from app.domain.terms import Role
-from app.models import Account, Voter
+from app.models import Account
 from app.queries.paging import Wanted
-from app.services import accounts, seats
+from app.services import accounts
 from app.services.assignment import Rules
 
 COOKIE = "arena_session"
@@ -23,7 +25,7 @@ _WRITERS = 20
 """Half of the threads that run routes; also the size of the Postgres pool."""
 
 
-def get_settings(request: Request) -> Settings:
+async def get_settings(request: Request) -> Settings:
     """The settings the application was created with."""
     settings: Settings = request.app.state.settings
     return settings
@@ -32,7 +34,7 @@ def get_settings(request: Request) -> Settings:
 SettingsDep = Annotated[Settings, Depends(get_settings)]
 
 
-def get_database(request: Request) -> Database:
+async def get_database(request: Request) -> Database:
     """The database the application was created with."""
     database: Database = request.app.state.database
     return database
@@ -61,7 +63,7 @@ ReadDep = Annotated[Session, Depends(read_session, scope="function")]
 WriteDep = Annotated[Session, Depends(write_session, scope="function", max_concurrency=_WRITERS)]
 
 
-def get_now() -> datetime:
+async def get_now() -> datetime:
     """The time of this request."""
     return datetime.now(UTC)
 
@@ -69,7 +71,7 @@ def get_now() -> datetime:
 NowDep = Annotated[datetime, Depends(get_now)]
 
 
-def get_rng() -> random.Random:
+async def get_rng() -> random.Random:
     """Randomness that nobody can predict, for orders and pairs."""
     return random.SystemRandom()
 
@@ -85,7 +87,7 @@ def get_rules(settings: SettingsDep) -> Rules:
 RulesDep = Annotated[Rules, Depends(get_rules)]
 
 
-def session_token(request: Request) -> str:
+async def session_token(request: Request) -> str:
     """The token of this browser's session; empty if it has none."""
     return request.cookies.get(COOKIE, "")
 
@@ -108,7 +110,7 @@ def if_signed_in(request: Request, token: SessionTokenDep, database: DatabaseDep
 MaybeAccountDep = Annotated[Account | None, Depends(if_signed_in)]
 
 
-def signed_in(account: MaybeAccountDep) -> Account:
+def required(account: Account | None) -> Account:
     """Whoever is signed in.
 
     Raises:
@@ -121,10 +123,15 @@ def signed_in(account: MaybeAccountDep) -> Account:
     return account
 
 
+async def signed_in(account: MaybeAccountDep) -> Account:
+    """The same, for a route."""
+    return required(account)
+
+
 AccountDep = Annotated[Account, Depends(signed_in)]
 
 
-def require_admin(account: AccountDep) -> Account:
+async def require_admin(account: AccountDep) -> Account:
     """An admin.
 
     Raises:
@@ -136,31 +143,6 @@ def require_admin(account: AccountDep) -> Account:
 
 
 AdminDep = Annotated[Account, Depends(require_admin)]
-
-
-def get_voter(account: AccountDep, database: DatabaseDep) -> Voter:
-    """The voter that the signed-in account votes as."""
-    with database.session_scope(write=False) as session:
-        voter = accounts.voter_of(session, account.id)
-        session.expunge(voter)
-    return voter
-
-
-VoterDep = Annotated[Voter, Depends(get_voter)]
-
-
-def seated_voter(batch_id: uuid.UUID, account: AccountDep, voter: VoterDep, database: DatabaseDep) -> Voter:
-    """The same, where this account may vote on the eval batch of the address.
-
-    Raises:
-        NotFoundError: it has no seat there, or there is no such eval batch (one sentence for both).
-    """
-    with database.session_scope(write=False) as session:
-        seats.require_seat(session, batch_id, voter.id, account.role)
-    return voter
-
-
-SeatedVoterDep = Annotated[Voter, Depends(seated_voter)]
 
 
 def get_wanted(

@@ -4,7 +4,7 @@ import hashlib
 import ipaddress
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -100,7 +100,7 @@ def in_words(seconds: int) -> str:
     return f"{count} {unit}" + ("" if count == 1 else "s")
 
 
-def get_limits(request: Request) -> Limits:
+async def get_limits(request: Request) -> Limits:
     """The limits the application was created with."""
     limits: Limits = request.app.state.limits
     return limits
@@ -109,7 +109,7 @@ def get_limits(request: Request) -> Limits:
 LimitsDep = Annotated[Limits, Depends(get_limits)]
 
 
-def by_address(request: Request) -> str:
+def address_of(request: Request) -> str:
     """Where the connection comes from; never what a header claims (uvicorn may be told whose headers to believe)."""
     host = request.client.host if request.client else ""
     try:
@@ -119,12 +119,17 @@ def by_address(request: Request) -> str:
     return str(ipaddress.ip_network((address, _IPV6_HOME), strict=False)) if address.version == 6 else host  # noqa: PLR2004
 
 
-def by_account(account: AccountDep) -> str:
+async def by_address(request: Request) -> str:
+    """The same, for a route that counts."""
+    return address_of(request)
+
+
+async def by_account(account: AccountDep) -> str:
     """Who is signed in."""
     return str(account.id)
 
 
-def limited(what: Limited, who: Callable[..., str] = by_address) -> Any:
+def limited(what: Limited, who: Callable[..., Awaitable[str]] = by_address) -> Any:
     """A dependency of a route that counts each request of ``who``, itself a dependency that gives a text.
 
     ``@router.post("/vote", dependencies=[limited("vote", by_account)])``

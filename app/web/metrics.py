@@ -14,7 +14,7 @@ from app.domain.errors import ForbiddenError, UnavailableError
 from app.domain.terms import JobKind, JobState, Role, TokenScope
 from app.queries.metrics import levels
 from app.web.clients import SentDep, allow, token_holder
-from app.web.deps import DatabaseDep, NowDep, SessionTokenDep, if_signed_in, signed_in
+from app.web.deps import DatabaseDep, NowDep, SessionTokenDep, if_signed_in, required
 from app.web.limits import LimitsDep
 from app.web.live import LiveHub
 
@@ -69,7 +69,7 @@ def may_read(
     if sent is not None:
         allow(token_holder(sent, database, limits, now), TokenScope.METRICS)
     elif session_token:
-        if signed_in(if_signed_in(request, session_token, database, now)).role is not Role.ADMIN:
+        if required(if_signed_in(request, session_token, database, now)).role is not Role.ADMIN:
             raise ForbiddenError("Metrics are for admins and for tokens with the scope “metrics”.")
     else:
         allow(token_holder(None, database, limits, now), TokenScope.METRICS)

@@ -2,20 +2,23 @@
 
 import random
 import uuid
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Depends, Form, Request
 from sqlalchemy.orm import Session
 from starlette.responses import RedirectResponse, Response
 
-from app.domain.errors import ArenaError, BadInputError, ConflictError, NotFoundError
+from app.domain.errors import BadInputError, ConflictError, NotFoundError
 from app.domain.terms import Choice, ReasonTag
 from app.models import EvalBatch, Voter
 from app.queries.ballots import VotePage, vote_page
 from app.services import assignment, voting
-from app.web.deps import NowDep, RngDep, RulesDep, SeatedVoterDep, WriteDep
+from app.services.seats import require_seat
+from app.services.slots import NOTHING_HERE
+from app.web.deps import AccountDep, NowDep, RngDep, RulesDep, WriteDep
 from app.web.limits import by_account, limited
 from app.web.render import render
 
@@ -25,89 +28,116 @@ SKIP = "skip"
 LONGEST_REASON = 4000
 
 
-def _page(
-    session: Session, batch_id: uuid.UUID, voter: Voter, rules: assignment.Rules, now: datetime, rng: random.Random
-) -> VotePage:
-    """Issue (or show again) the voter's ballot and describe the page around it."""
-    ballot = assignment.issue(session, batch_id, voter, rules=rules, now=now, rng=rng)
-    batch = session.get(EvalBatch, batch_id)
-    if batch is None:
-        raise NotFoundError(assignment.NOTHING_HERE)
-    return vote_page(
-        session,
-        batch=batch,
-        voter_id=voter.id,
-        open_ballot=ballot,
-        undoable=voting.undoable(session, batch_id, voter, rules=rules, now=now),
-        grace=rules.grace,
-        now=now,
-    )
+@dataclass(frozen=True)
+class Booth:
+    """Somebody with a seat, in the transaction of the request that looked the seat up."""
+
+    request: Request
+    session: Session
+    batch_id: uuid.UUID
+    voter: Voter
+    rules: assignment.Rules
+    now: datetime
+    rng: random.Random
+
+    def page(self) -> VotePage:
+        """Issue (or show again) the voter's ballot and describe the page around it."""
+        ballot = assignment.issue(
+            self.session, self.batch_id, self.voter, rules=self.rules, now=self.now, rng=self.rng
+        )  # fmt: skip
+        batch = self.session.get(EvalBatch, self.batch_id)
+        if batch is None:
+            raise NotFoundError(NOTHING_HERE)
+        return vote_page(
+            self.session,
+            batch=batch,
+            voter_id=self.voter.id,
+            open_ballot=ballot,
+            undoable=voting.undoable(self.session, self.batch_id, self.voter, rules=self.rules, now=self.now),
+            grace=self.rules.grace,
+            now=self.now,
+        )
+
+    def after(
+        self,
+        store: Callable[[], object],
+        *,
+        ballot_id: uuid.UUID | None = None,
+        reason: str = "",
+        tags: tuple[ReasonTag, ...] = (),
+    ) -> Response:
+        """Store something and go on to the next pair; ``reason`` and ``tags`` were typed for the ballot ``ballot_id``.
+
+        A refusal is told above the ballot that the voter has now: a browser without JavaScript goes on there.
+        """
+        try:
+            store()
+        except (BadInputError, ConflictError) as error:
+            if "application/json" in self.request.headers.get("accept", ""):
+                raise
+            self.session.rollback()  # its locks are given back before the page takes its own, in their order
+            page = replace(self.page(), problem=error.message)
+            if page.ballot is not None and page.ballot.ballot_id == ballot_id:
+                page = replace(page, reason=reason, tags=tags)
+            return render(self.request, "vote/page.html", status=error.status, page=page)
+        return RedirectResponse(f"/vote/{self.batch_id}", status_code=303)
 
 
-def _refused(request: Request, error: ArenaError, page: VotePage) -> Response:
-    """Why nothing was stored, above the ballot that the voter has now: a browser without JavaScript goes on there."""
-    if "application/json" in request.headers.get("accept", ""):
-        raise error
-    return render(request, "vote/page.html", status=error.status, page=replace(page, problem=error.message))
+def get_booth(
+    request: Request,
+    session: WriteDep,
+    account: AccountDep,
+    rules: RulesDep,
+    now: NowDep,
+    rng: RngDep,
+    batch_id: uuid.UUID,
+) -> Booth:
+    """The booth of whoever is signed in.
+
+    Raises:
+        NotFoundError: no seat there, or no such eval batch (one sentence for both).
+    """
+    voter = require_seat(session, batch_id, account.voter_id, account.role)
+    return Booth(request, session, batch_id, voter, rules, now, rng)
+
+
+BallotId = Annotated[uuid.UUID, Form()]
 
 
 @router.get("/vote/{batch_id}")
-def vote(
-    request: Request,
-    session: WriteDep,
-    voter: SeatedVoterDep,
-    rules: RulesDep,
-    now: NowDep,
-    rng: RngDep,
-    batch_id: uuid.UUID,
-) -> Response:
+def vote(booth: Annotated[Booth, Depends(get_booth)]) -> Response:
     """The voter's ballot. Asking again shows the same one, so nothing is used up by reloading."""
-    return render(request, "vote/page.html", page=_page(session, batch_id, voter, rules, now, rng))
+    return render(booth.request, "vote/page.html", page=booth.page())
 
 
 @router.get("/vote/{batch_id}/ballot")
-def vote_ballot(
-    request: Request,
-    session: WriteDep,
-    voter: SeatedVoterDep,
-    rules: RulesDep,
-    now: NowDep,
-    rng: RngDep,
-    batch_id: uuid.UUID,
-) -> Response:
+def vote_ballot(booth: Annotated[Booth, Depends(get_booth)]) -> Response:
     """The ballot alone, for a page that waits for the next pair."""
-    return render(request, "vote/_ballot.html", page=_page(session, batch_id, voter, rules, now, rng))
+    return render(booth.request, "vote/_ballot.html", page=booth.page())
 
 
 @router.post("/vote/{batch_id}", dependencies=[limited("vote", by_account)])
 def cast(
-    request: Request,
-    session: WriteDep,
-    voter: SeatedVoterDep,
-    rules: RulesDep,
-    now: NowDep,
-    rng: RngDep,
-    batch_id: uuid.UUID,
-    ballot_id: Annotated[uuid.UUID, Form()],
+    booth: Annotated[Booth, Depends(get_booth)],
+    ballot_id: BallotId,
     choice: Annotated[str, Form(max_length=20)],
     tags: Annotated[list[ReasonTag], Form(default_factory=list, max_length=20)],
     reason: Annotated[str, Form()] = "",
 ) -> Response:
     """A choice on a ballot, or a skip, and why if somebody says so. Sent twice it changes nothing the second time."""
     reason = reason.replace("\r\n", "\n").strip()
-    try:
+
+    def store() -> None:
         _check(choice, reason)
         if choice == SKIP:
-            voting.skip(session, ballot_id, voter, now=now, reason=reason)
+            voting.skip(booth.session, ballot_id, booth.voter, now=booth.now, reason=reason)
         else:
-            voting.cast(session, ballot_id, voter, Choice(choice), rules=rules, now=now, reason=reason, tags=tags)
-    except (BadInputError, ConflictError) as error:
-        session.rollback()  # its locks are given back before the page takes its own, in their order
-        page = _page(session, batch_id, voter, rules, now, rng)
-        if page.ballot is not None and page.ballot.ballot_id == ballot_id:
-            page = replace(page, reason=reason, tags=tuple(tags))
-        return _refused(request, error, page)
-    return RedirectResponse(f"/vote/{batch_id}", status_code=303)
+            voting.cast(
+                booth.session, ballot_id, booth.voter, Choice(choice), rules=booth.rules, now=booth.now,
+                reason=reason, tags=tags,
+            )  # fmt: skip
+
+    return booth.after(store, ballot_id=ballot_id, reason=reason, tags=tuple(tags))
 
 
 def _check(choice: str, reason: str) -> None:
@@ -121,41 +151,22 @@ def _check(choice: str, reason: str) -> None:
 
 
 @router.post("/vote/{batch_id}/undo", dependencies=[limited("vote", by_account)])
-def undo(
-    request: Request,
-    session: WriteDep,
-    voter: SeatedVoterDep,
-    rules: RulesDep,
-    now: NowDep,
-    rng: RngDep,
-    batch_id: uuid.UUID,
-    ballot_id: Annotated[uuid.UUID, Form()],
-) -> Response:
+def undo(booth: Annotated[Booth, Depends(get_booth)], ballot_id: BallotId) -> Response:
     """Take the last vote back and show its pair again."""
-    try:
-        voting.undo(session, ballot_id, voter, rules=rules, now=now)
-    except ConflictError as error:
-        session.rollback()
-        return _refused(request, error, _page(session, batch_id, voter, rules, now, rng))
-    return RedirectResponse(f"/vote/{batch_id}", status_code=303)
+
+    def store() -> None:
+        voting.undo(booth.session, ballot_id, booth.voter, rules=booth.rules, now=booth.now)
+
+    return booth.after(store)
 
 
 @router.post("/vote/{batch_id}/recognised", dependencies=[limited("vote", by_account)])
 def recognised(
-    request: Request,
-    session: WriteDep,
-    voter: SeatedVoterDep,
-    rules: RulesDep,
-    now: NowDep,
-    rng: RngDep,
-    batch_id: uuid.UUID,
-    ballot_id: Annotated[uuid.UUID, Form()],
-    answer: Annotated[Literal["yes", "no"], Form()],
+    booth: Annotated[Booth, Depends(get_booth)], ballot_id: BallotId, answer: Annotated[Literal["yes", "no"], Form()]
 ) -> Response:
     """Whether the voter thinks they recognised who wrote one of the texts of their last vote."""
-    try:
-        voting.recognise(session, ballot_id, voter, answer == "yes", rules=rules, now=now)
-    except ConflictError as error:
-        session.rollback()
-        return _refused(request, error, _page(session, batch_id, voter, rules, now, rng))
-    return RedirectResponse(f"/vote/{batch_id}", status_code=303)
+
+    def store() -> None:
+        voting.recognise(booth.session, ballot_id, booth.voter, answer == "yes", rules=booth.rules, now=booth.now)
+
+    return booth.after(store)

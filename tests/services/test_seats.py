@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.domain.errors import NotFoundError
 from app.domain.terms import BallotState, Choice, Role, VoterKind
 from app.models import Ballot, Tally, Verdict, Voter
-from app.services import assignment, seats, voting
+from app.services import assignment, seats, slots, voting
 from tests.factories import NOW, RULES, TITLE, Study, make_account, make_study
 
 
@@ -34,7 +34,7 @@ def test_admins_vote_everywhere_and_raters_where_they_have_a_seat(session: Sessi
             seats.require_seat(session, where, account.voter_id, account.role)
         said.add(refused.value.message)
     with pytest.raises(NotFoundError) as unknown:
-        assignment.locked(session, uuid4())
+        slots.locked(session, uuid4())
     assert said == {unknown.value.message}
 
 

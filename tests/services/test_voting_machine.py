@@ -27,7 +27,7 @@ from app.domain.errors import ConflictError, NotFoundError
 from app.domain.terms import BallotState, Choice, Order, Outcome, PairKind, VoterKind
 from app.models import Ballot, EvalBatch, Pair, Recognition, Tally, Verdict, Voter
 from app.queries import seals
-from app.services import assignment, voting
+from app.services import assignment, slots, voting
 from tests.factories import NOW, RULES, make_rater, make_study
 
 RATERS = 3
@@ -100,7 +100,7 @@ class Voting(RuleBasedStateMachine):
     def let_lapse(self, rater: int) -> None:
         """What asking does to the ballots of others whose time is over, so that what is votable can be foretold."""
         if self.held(rater) is None:
-            assignment.lapse(self.session, self.batch.id, Ballot.expires_at < self.now, now=self.now)
+            slots.lapse(self.session, self.batch.id, Ballot.expires_at < self.now, now=self.now)
             self.session.expire_all()
 
     def card(self, ballot: Ballot) -> tuple[uuid.UUID, Order | None, bool]:

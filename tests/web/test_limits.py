@@ -11,7 +11,7 @@ from app.config import Settings
 from app.domain.errors import TooManyError
 from app.domain.terms import Role
 from app.services import passwords
-from app.web.limits import Limits, by_address, in_words, limited
+from app.web.limits import Limits, address_of, in_words, limited
 from tests.factories import client_for, make_account, make_study, visitor, web_app
 from tests.fixtures import on_sqlite
 from tests.web.ballots import choose, look
@@ -120,8 +120,8 @@ def test_a_header_does_not_change_the_address(strict: FastAPI) -> None:
 )
 def test_a_household_is_one_address(host: str, counted_as: str) -> None:
     scope = {"type": "http", "client": (host, 1), "headers": []}
-    assert by_address(Request(scope)) == counted_as
-    assert by_address(Request({"type": "http", "client": None, "headers": []})) == ""
+    assert address_of(Request(scope)) == counted_as
+    assert address_of(Request({"type": "http", "client": None, "headers": []})) == ""
 
 
 def test_a_fast_person_and_a_school_never_notice() -> None:
