@@ -78,6 +78,10 @@ class OpenAICompatibleProvider:
         )
         self._dialect = _Dialect()
 
+    def body(self, request: JudgeRequest) -> dict[str, Any]:
+        """What ``send`` would send by what is known of the server so far."""
+        return _body(request, self._dialect)
+
     def send(self, request: JudgeRequest) -> Reply:
         """Ask once; more often only where the server refuses a part of the form, before it does any work."""
         while True:

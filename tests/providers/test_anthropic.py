@@ -106,6 +106,15 @@ def test_no_second_attempt_is_made_behind_our_back(judges: DemoJudges, claude: A
         assert len(judges.ledger.entries) == before + 1
 
 
+def test_the_record_of_a_call_has_all_of_it_but_the_key(claude: AnthropicProvider, ask: Ask) -> None:
+    request = ask()
+    body = claude.body(request)
+    assert body["messages"] == [{"role": "user", "content": request.prompt.user}]
+    assert body["system"][0]["cache_control"] == {"type": "ephemeral", "ttl": "5m"}
+    assert claude.batch_body(request)["system"][0]["cache_control"]["ttl"] == "1h"
+    assert "simulated" not in json.dumps(body)
+
+
 # --------------------------------------------------------------------------------------------- faults
 
 
@@ -235,6 +244,8 @@ def test_models_are_listed_with_their_stage_of_life(claude: AnthropicProvider) -
     models = {model.id: model for model in claude.models()}
     assert models["claude-opus-5-5"].lifecycle is Lifecycle.ACTIVE
     assert models["claude-opus-5-5"].retires_at is None
+    assert (models["claude-opus-5-5"].structured, models["claude-opus-5-5"].thinking_optional) == (True, True)
+    assert {*anthropic.DEFAULT_MODELS, anthropic.CHEAP_MODEL} <= models.keys()
     assert models["claude-sonnet-4-5-20250929"].lifecycle is Lifecycle.DEPRECATED
     assert models[RETIRED].lifecycle is Lifecycle.RETIRED
     assert models[RETIRED].retires_at == datetime(2026, 2, 19, tzinfo=UTC)
