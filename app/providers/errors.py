@@ -38,6 +38,8 @@ class ProviderError(ArenaError):
     unknown: ClassVar[bool] = False
     passing: ClassVar[bool] = False
     blocks: ClassVar[bool] = False
+    slows: ClassVar[bool] = False
+    """The provider has too much to do: fewer calls at once."""
     sentence: ClassVar[str]
     """For people; ``{server}`` is its name."""
 
@@ -122,6 +124,7 @@ class RateLimitedError(ProviderError):
 
     trouble = Trouble.RATE_LIMITED
     passing = True
+    slows = True
 
     def _message(self, server: str, said: Said) -> str:
         pause = f" for {said.retry_after:g} seconds" if said.retry_after is not None else ""
@@ -136,6 +139,7 @@ class OverloadedError(ProviderError):
 
     trouble = Trouble.OVERLOADED
     passing = True
+    slows = True
     sentence = "{server} is overloaded. Nothing was paid; the call is sent again by itself."
 
 
