@@ -76,7 +76,7 @@ class AnthropicProvider:
         import httpx2  # noqa: PLC0415 - the client inside the SDK
 
         self._sdk, self._http = anthropic, httpx2
-        self.base_url = base_url
+        self.base_url, self._key = base_url, key
         self._client = anthropic.Anthropic(
             api_key=key,
             base_url=base_url,
@@ -202,7 +202,7 @@ class AnthropicProvider:
             raw=error.response.text,
             request_id=error.request_id or "",
             retry_after=retry_after(error.response.headers),
-        )
+        ).without(self._key)
         if error.type == "billing_error" or error.error_code in _SPENT or "credit balance is too low" in said.words:
             return EmptyBalanceError(SERVER, said)
         if error.status_code == _NOT_FOUND and error.type == "not_found_error" and model:

@@ -4,7 +4,7 @@ Three facts steer whoever sends calls: ``unknown`` (the call may have been carri
 same call may succeed later), ``blocks`` (no call of this judge can succeed until a person does something).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -25,6 +25,12 @@ class Said:
     request_id: str = ""
     retry_after: float | None = None
     """Seconds that the server asks to wait."""
+
+    def without(self, key: str) -> "Said":
+        """The same where no server gives the key away by repeating it: what was said is stored and exported."""
+        if not key:
+            return self
+        return replace(self, words=self.words.replace(key, "…"), raw=self.raw.replace(key, "…"))
 
 
 NOTHING = Said()
