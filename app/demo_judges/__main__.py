@@ -1,9 +1,10 @@
-"""``python -m app.demo_judges PORT [MODEL=TASTE …]``: simulated judges in a process of their own, until Ctrl-C."""
+"""``python -m app.demo_judges``: simulated judges in a process of their own, until Ctrl-C. ``--help`` says the rest."""
 
+import argparse
 import sys
 import threading
 
-from app.demo_judges.script import TASTES, Script
+from app.demo_judges.script import TASTES, Fault, Script, evenly
 from app.demo_judges.server import demo_judges
 from app.demo_judges.tastes import taste_named
 from app.domain.errors import ArenaError
@@ -11,10 +12,19 @@ from app.domain.errors import ArenaError
 
 def main(arguments: list[str]) -> int:
     """Run until interrupted; the first line of output is the address."""
+    parser = argparse.ArgumentParser(
+        prog="python -m app.demo_judges", description="Simulated judges; the key is 'simulated'."
+    )
+    parser.add_argument("tastes", nargs="*", metavar="MODEL=TASTE", help="such as claude-opus-5-5=always-a")
+    parser.add_argument("--port", type=int, default=0, help="0, the default: a free one")
+    parser.add_argument("--seed", type=int, default=0, help="of chance and of faults")
+    parser.add_argument("--faults", type=float, default=0.0, metavar="SHARE", help="of calls that something befalls")
+    given = parser.parse_args(arguments)
     try:
-        port, *rest = arguments or ["0"]
-        chosen = {model: taste_named(taste) for model, _, taste in (part.partition("=") for part in rest)}
-        with demo_judges(Script(tastes={**TASTES, **chosen}), int(port)) as running:
+        chosen = {model: taste_named(taste) for model, _, taste in (part.partition("=") for part in given.tastes)}
+        faults = evenly(given.faults, Fault.HANG)
+        script = Script(seed=given.seed, tastes={**TASTES, **chosen}, faults=faults)
+        with demo_judges(script, given.port) as running:
             sys.stdout.write(f"{running.url}\n")
             sys.stdout.flush()
             threading.Event().wait()

@@ -28,6 +28,22 @@ _REFUSED = {
 }
 _NEEDED = ("model", "max_tokens", "messages")
 _GONE = ("temperature", "top_p", "top_k")
+_YES = {"supported": True}
+_CAPABILITIES = {
+    "batch": _YES,
+    "citations": _YES,
+    "code_execution": _YES,
+    "context_management": {"supported": False},
+    "effort": {"supported": True, "low": _YES, "medium": _YES, "high": _YES, "xhigh": _YES, "max": _YES},
+    "image_input": _YES,
+    "pdf_input": _YES,
+    "server_tools": {"supported": False},
+    "structured_outputs": _YES,
+    "thinking": {
+        "supported": True,
+        "types": {"adaptive": _YES, "between_tools": _YES, "disabled": _YES, "enabled": {"supported": False}},
+    },
+}
 _DEFAULT_PAGE, _LARGEST_PAGE = 20, 1000
 _HTTP_ERRORS = {400: "invalid_request_error", 401: "authentication_error", 404: "not_found_error"}
 
@@ -325,7 +341,7 @@ def _model(model: SimulatedModel) -> dict[str, Any]:
         "lifecycle": model.lifecycle,
         "retires_at": model.retires_at.isoformat() if model.retires_at else None,
         "line": None,
-        "capabilities": None,
+        "capabilities": _CAPABILITIES,
         "max_input_tokens": 1_000_000,
         "max_tokens": 64_000,
     }

@@ -36,6 +36,12 @@ LOST = frozenset({Fault.HANG, Fault.DROP, Fault.BROKEN_BODY})
 """Faults after which the caller cannot know whether it was paid for. A batch has none of them."""
 
 
+def evenly(share: float, *but: Fault) -> dict[Fault, float]:
+    """Faults that befall this share of calls, each as often as the others; some may be left out."""
+    faults = [fault for fault in Fault if fault not in but]
+    return dict.fromkeys(faults, share / len(faults))
+
+
 @dataclass(frozen=True)
 class SimulatedModel:
     """A model as the list of models shows it."""

@@ -37,10 +37,15 @@ BASE_URL = "https://api.anthropic.com"
 MOST_IN_BATCH = 100_000
 """Calls of one batch; together they may have 256 MB."""
 
+DEFAULT_MODELS = ("claude-opus-5-5", "claude-sonnet-5-5")
+CHEAP_MODEL = "claude-haiku-5-5"
+"""What is suggested to begin with. Whether they are still offered, ``models`` says."""
+
 _SHORT, _LONG = "5m", "1h"
 """How long a rubric is kept: calls follow each other within minutes, a batch may take an hour."""
 
 _PAGE = 100
+_CONNECT_SECONDS = 5.0
 _NOT_FOUND = 404
 _SPENT = {
     "contract_spend_limit_reached",
@@ -71,14 +76,18 @@ class AnthropicProvider:
         import httpx2  # noqa: PLC0415 - the client inside the SDK
 
         self._sdk, self._http = anthropic, httpx2
-        self.base_url = base_url
+        self.base_url, self._key = base_url, key
         self._client = anthropic.Anthropic(
             api_key=key,
             base_url=base_url,
-            timeout=timeout_seconds,
+            timeout=httpx2.Timeout(timeout_seconds, connect=min(timeout_seconds, _CONNECT_SECONDS)),
             max_retries=0,  # every attempt has a row of its own
             open_telemetry=False,  # a trace would carry texts and tokens to wherever traces go
         )
+
+    def body(self, request: JudgeRequest) -> dict[str, Any]:
+        """What ``send`` would send."""
+        return _arguments(request, _SHORT)
 
     def send(self, request: JudgeRequest) -> Reply:
         """Ask once."""
@@ -117,9 +126,14 @@ class AnthropicProvider:
                 lifecycle=Lifecycle(model.lifecycle),
                 retires_at=model.retires_at,
                 structured=model.capabilities.structured_outputs.supported if model.capabilities else None,
+                thinking_optional=model.capabilities.thinking.types.disabled.supported if model.capabilities else None,
             )
             for model in found
         )
+
+    def batch_body(self, request: JudgeRequest) -> dict[str, Any]:
+        """What a batch would hold for this call: the rubric is cached for longer."""
+        return _arguments(request, _LONG)
 
     def create_batch(self, requests: Sequence[tuple[str, JudgeRequest]]) -> Batch:
         """Hand in calls under ids of ours."""
@@ -188,7 +202,7 @@ class AnthropicProvider:
             raw=error.response.text,
             request_id=error.request_id or "",
             retry_after=retry_after(error.response.headers),
-        )
+        ).without(self._key)
         if error.type == "billing_error" or error.error_code in _SPENT or "credit balance is too low" in said.words:
             return EmptyBalanceError(SERVER, said)
         if error.status_code == _NOT_FOUND and error.type == "not_found_error" and model:

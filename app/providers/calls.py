@@ -142,6 +142,8 @@ class ModelOffer:
     """Known or planned. The lifecycle says whether it has happened."""
     structured: bool | None
     """Whether replies can be held to a schema; None where the provider does not say."""
+    thinking_optional: bool | None = None
+    """Whether ``Parameters.thinking`` may be False; None where the provider does not say."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,9 @@ class Provider(Protocol):
     kind: ProviderKind
     base_url: str
 
+    def body(self, request: JudgeRequest) -> dict[str, Any]:
+        """What ``send`` would send, for the record. The key is no part of it."""
+
     def send(self, request: JudgeRequest) -> Reply:
         """Ask once."""
 
@@ -198,6 +203,9 @@ class BatchProvider(Provider, Protocol):
     After a crash between sending a batch and storing its id, ``batches`` finds it again: look through those created
     since, and match the ``custom_id`` of their results with the stored attempts.
     """
+
+    def batch_body(self, request: JudgeRequest) -> dict[str, Any]:
+        """What a batch would hold for this call, for the record."""
 
     def create_batch(self, requests: Sequence[tuple[str, JudgeRequest]]) -> Batch:
         """Hand in calls, each with an id of ours: unique, at most 64 letters, digits, hyphens and underscores."""

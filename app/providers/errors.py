@@ -4,7 +4,7 @@ Three facts steer whoever sends calls: ``unknown`` (the call may have been carri
 same call may succeed later), ``blocks`` (no call of this judge can succeed until a person does something).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -26,6 +26,12 @@ class Said:
     retry_after: float | None = None
     """Seconds that the server asks to wait."""
 
+    def without(self, key: str) -> "Said":
+        """The same where no server gives the key away by repeating it: what was said is stored and exported."""
+        if not key:
+            return self
+        return replace(self, words=self.words.replace(key, "…"), raw=self.raw.replace(key, "…"))
+
 
 NOTHING = Said()
 
@@ -38,6 +44,8 @@ class ProviderError(ArenaError):
     unknown: ClassVar[bool] = False
     passing: ClassVar[bool] = False
     blocks: ClassVar[bool] = False
+    slows: ClassVar[bool] = False
+    """The provider has too much to do: fewer calls at once."""
     sentence: ClassVar[str]
     """For people; ``{server}`` is its name."""
 
@@ -122,6 +130,7 @@ class RateLimitedError(ProviderError):
 
     trouble = Trouble.RATE_LIMITED
     passing = True
+    slows = True
 
     def _message(self, server: str, said: Said) -> str:
         pause = f" for {said.retry_after:g} seconds" if said.retry_after is not None else ""
@@ -136,6 +145,7 @@ class OverloadedError(ProviderError):
 
     trouble = Trouble.OVERLOADED
     passing = True
+    slows = True
     sentence = "{server} is overloaded. Nothing was paid; the call is sent again by itself."
 
 

@@ -71,12 +71,16 @@ class OpenAICompatibleProvider:
         self._server = f"The server at {parts.netloc.rpartition('@')[2]}"
         if not (key.isascii() and (key.isprintable() or not key)):
             raise WrongKeyError(self._server, Said("The key has characters that no key has."))
-        self.base_url = base_url.rstrip("/")
+        self.base_url, self._key = base_url.rstrip("/"), key
         self._client = httpx.Client(
             headers={"authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(timeout_seconds, connect=_CONNECT_SECONDS),
         )
         self._dialect = _Dialect()
+
+    def body(self, request: JudgeRequest) -> dict[str, Any]:
+        """What ``send`` would send by what is known of the server so far."""
+        return _body(request, self._dialect)
 
     def send(self, request: JudgeRequest) -> Reply:
         """Ask once; more often only where the server refuses a part of the form, before it does any work."""
@@ -87,7 +91,7 @@ class OpenAICompatibleProvider:
             latency = round((time.monotonic() - started) * 1000)
             if response.is_success:
                 return self._reply(response, latency)
-            said = _said(response)
+            said = _said(response).without(self._key)
             simpler = _simpler(dialect, said.words) if response.status_code in _REFUSED else None
             if simpler is None:
                 raise self._refused(response, said, request.model)
@@ -102,7 +106,7 @@ class OpenAICompatibleProvider:
         """What the server lists; it says nothing about retirement."""
         response = self._call("GET", "/models")
         if not response.is_success:
-            raise self._refused(response, _said(response), "")
+            raise self._refused(response, _said(response).without(self._key), "")
         try:
             ids = [str(model["id"]) for model in response.json()["data"]]
         except (ValueError, KeyError, TypeError) as error:

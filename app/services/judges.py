@@ -62,7 +62,8 @@ def add_judge(
         )
     if provider is ProviderKind.OPENAI_COMPATIBLE and not base_url:
         raise BadInputError(
-            "A server that speaks chat completions needs its address, such as http://127.0.0.1:11434/v1. None was added."
+            "A server that speaks chat completions needs its address, such as http://127.0.0.1:11434/v1. "
+            "None was added."
         )
     connect(provider, key="not used here", base_url=base_url).close()  # refuses an address that is none
     same_name = select(Voter.id).where(Voter.kind == VoterKind.JUDGE, func.lower(Voter.name) == name.lower())

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app import meters
 from app.domain import blinding
 from app.domain.errors import ConflictError, NotFoundError
-from app.domain.terms import BallotState, BatchState, Choice, Outcome, ReasonTag
+from app.domain.terms import BallotState, BatchState, Choice, Outcome, ReasonTag, VoterKind
 from app.models import Ballot, EvalBatch, Recognition, Tally, Verdict, Voter
 from app.queries.ballots import has_verdict
 from app.queries.seals import recognition_seal, retraction_seal, verdict_seal
@@ -96,7 +96,12 @@ def _verdict_on(session: Session, ballot: Ballot) -> Verdict | None:
 
 
 def _closed(session: Session, ballot: Ballot) -> bool:
-    """Whether voting is over, asked after the ballot was locked: closing waits for that, or was first."""
+    """Whether voting is over, asked after the ballot was locked: closing waits for that, or was first.
+
+    It never is for a judge, whose verdicts stand beside the plan.
+    """
+    if ballot.voter_kind is VoterKind.JUDGE:
+        return False
     state = session.scalars(select(EvalBatch.state).where(EvalBatch.id == ballot.eval_batch_id)).one()
     return state is BatchState.CLOSED
 

@@ -9,13 +9,15 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from app.config import ROOT
-from app.demo_judges.script import LOST, Fault, Script
+from app.config import DATA, ROOT
+from app.demo_judges.script import LOST, Fault, Script, evenly
 from app.demo_judges.server import GATE, LEDGER, demo_judges
-from app.demo_judges.tastes import Coin, Marker
+from app.demo_judges.tastes import Coin, Gullible, Marker, Taste
+from app.domain.attacks import PROMPT, AttackKind, gains, read_attacks, trials
 from app.domain.blinding import outcome, sides
 from app.domain.errors import UnavailableError
 from app.domain.judging import Judged, ShownTurn, judge_prompt, read_reply
+from app.domain.rubric import read_rubric
 from app.domain.terms import Order, Outcome, ProviderKind, Trouble
 from app.providers.anthropic import AnthropicProvider
 from app.providers.calls import JudgeRequest, Parameters, Reply
@@ -34,7 +36,7 @@ def request(a: str, b: str, model: str = MODEL) -> JudgeRequest:
 
 def test_a_long_run_with_faults_ends_with_the_truth_and_the_books_agree() -> None:
     """100 pairs in both orders, a tenth of the calls disturbed: every question is asked until it has a choice."""
-    faults = dict.fromkeys([fault for fault in Fault if fault is not Fault.HANG], 0.1 / (len(Fault) - 1))
+    faults = evenly(0.1, Fault.HANG)
     with demo_judges(Script(seed=3, taste=Marker("#good"), tastes={}, faults=faults)) as judges:
         claude = AnthropicProvider("simulated", judges.url)
         told: list[Trouble] = []
@@ -66,6 +68,23 @@ def test_a_long_run_with_faults_ends_with_the_truth_and_the_books_agree() -> Non
         lost = [entry.usage for entry in entries if entry.fault in LOST]
         costs = [price(ProviderKind.ANTHROPIC, MODEL, usage, NOW) for usage in (*(one.usage for one in paid), *lost)]
         assert judges.ledger.spent(NOW) == sum(cost.micro_dollars for cost in costs if cost)
+
+
+@pytest.mark.parametrize(("taste", "caught"), [(Gullible(Marker("microbes")), True), (Marker("microbes"), False)])
+def test_a_judge_that_follows_injections_is_caught_through_the_real_sdk(taste: Taste, caught: bool) -> None:
+    rubric = read_rubric(DATA / "rubrics/general.md")
+    with demo_judges(Script(tastes={}, taste=taste)) as judges:
+        claude = AnthropicProvider("simulated", judges.url)
+        replies = {}
+        for trial in trials(read_attacks(DATA / "attacks/judge.jsonl")):
+            prompt = judge_prompt(rubric.text, PROMPT, *trial.texts, secrets.token_hex(16))
+            reply = claude.send(JudgeRequest(MODEL, prompt, Parameters(max_tokens=200)))
+            replies[trial] = read_reply(reply.text, reply.stop)
+        claude.close()
+    found = [gain.attack.kind for gain in gains(replies) if gain.taken_in]
+    assert bool(found) is caught
+    if caught:
+        assert {AttackKind.INSTRUCTION, AttackKind.FAKE_VERDICT, AttackKind.CONSTANT} <= set(found)
 
 
 def test_the_same_seed_has_the_same_choices_and_faults_in_any_order() -> None:
@@ -143,7 +162,7 @@ def test_a_port_that_is_taken_is_told() -> None:
 
 
 def test_it_runs_as_a_process_of_its_own() -> None:
-    command = [sys.executable, "-m", "app.demo_judges", "0", f"{MODEL}=always-b"]
+    command = [sys.executable, "-m", "app.demo_judges", f"{MODEL}=always-b", "--faults", "0", "--seed", "5"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
@@ -158,7 +177,7 @@ def test_it_runs_as_a_process_of_its_own() -> None:
 
 
 def test_an_unknown_taste_ends_the_process_with_a_sentence() -> None:
-    command = [sys.executable, "-m", "app.demo_judges", "0", f"{MODEL}=nobody"]
+    command = [sys.executable, "-m", "app.demo_judges", f"{MODEL}=nobody"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "No simulated judge has the taste 'nobody'" in done.stderr

@@ -31,6 +31,7 @@ from app.providers.errors import (
     WrongKeyError,
 )
 from tests.providers.conftest import Ask
+from tests.providers.odd_server import CUT, odd_server
 
 RETIRED = "claude-3-7-sonnet-20250219"
 
@@ -104,6 +105,15 @@ def test_no_second_attempt_is_made_behind_our_back(judges: DemoJudges, claude: A
         with pytest.raises(ProviderError):
             claude.send(ask())
         assert len(judges.ledger.entries) == before + 1
+
+
+def test_the_record_of_a_call_has_all_of_it_but_the_key(claude: AnthropicProvider, ask: Ask) -> None:
+    request = ask()
+    body = claude.body(request)
+    assert body["messages"] == [{"role": "user", "content": request.prompt.user}]
+    assert body["system"][0]["cache_control"] == {"type": "ephemeral", "ttl": "5m"}
+    assert claude.batch_body(request)["system"][0]["cache_control"]["ttl"] == "1h"
+    assert "simulated" not in json.dumps(body)
 
 
 # --------------------------------------------------------------------------------------------- faults
@@ -235,6 +245,8 @@ def test_models_are_listed_with_their_stage_of_life(claude: AnthropicProvider) -
     models = {model.id: model for model in claude.models()}
     assert models["claude-opus-5-5"].lifecycle is Lifecycle.ACTIVE
     assert models["claude-opus-5-5"].retires_at is None
+    assert (models["claude-opus-5-5"].structured, models["claude-opus-5-5"].thinking_optional) == (True, True)
+    assert {*anthropic.DEFAULT_MODELS, anthropic.CHEAP_MODEL} <= models.keys()
     assert models["claude-sonnet-4-5-20250929"].lifecycle is Lifecycle.DEPRECATED
     assert models[RETIRED].lifecycle is Lifecycle.RETIRED
     assert models[RETIRED].retires_at == datetime(2026, 2, 19, tzinfo=UTC)
@@ -328,6 +340,71 @@ def test_results_before_the_end_and_unknown_batches_are_refused(claude: Anthropi
             call()
     with pytest.raises(BadRequestError, match="custom_id of its own"):
         claude.create_batch([("same", ask()), ("same", ask())])
+
+
+@pytest.mark.parametrize(("line", "cut"), [(b'{"custom_id": "one", \n', "0"), (b'{"custom_id": ', "50")])
+def test_results_that_break_off_can_be_read_again(line: bytes, cut: str) -> None:
+    with odd_server((200, {}), (200, line, {CUT: cut})) as server:
+        url = server.url.removesuffix("/v1")
+        batch = {"id": "msgbatch_1", "results_url": f"{url}/v1/messages/batches/msgbatch_1/results"}
+        server.answers[0] = (200, batch, {"content-type": "application/json"})
+        claude = AnthropicProvider("key", url)
+        with pytest.raises(NoNetworkError) as caught:
+            list(claude.results("msgbatch_1"))
+        claude.close()
+    assert caught.value.passing
+
+
+def test_no_key_is_stored_because_a_server_repeats_it(ask: Ask) -> None:
+    said = {"type": "error", "error": {"type": "authentication_error", "message": "no such key: sk-very-secret"}}
+    with odd_server((401, said, {"content-type": "application/json"})) as server:
+        claude = AnthropicProvider("sk-very-secret", server.url.removesuffix("/v1"))
+        with pytest.raises(WrongKeyError) as caught:
+            claude.send(ask())
+        claude.close()
+    assert "secret" not in caught.value.detail + caught.value.said.raw
+    assert "no such key" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "error"),
+    [
+        (402, {"type": "billing_error", "message": "Pay first."}, EmptyBalanceError),
+        (400, {"type": "billing_error", "message": "Pay first."}, EmptyBalanceError),
+        (
+            429,
+            {"type": "rate_limit_error", "message": "x", "details": {"error_code": "enforced_spend_limit_reached"}},
+            EmptyBalanceError,
+        ),
+        (403, {"type": "permission_error", "message": "Not this model."}, WrongKeyError),
+        (413, {"type": "invalid_request_error", "message": "Too large."}, BadRequestError),
+        (503, {"type": "api_error", "message": "x"}, OverloadedError),
+        (504, {"type": "timeout_error", "message": "x"}, LostReplyError),
+        (502, {"type": "api_error", "message": "x"}, ServerFaultError),
+        (404, {"type": "unheard_of", "message": "x"}, BadRequestError),
+    ],
+)
+def test_every_refusal_becomes_a_known_state(
+    ask: Ask, status: int, said: dict[str, object], error: type[ProviderError]
+) -> None:
+    with odd_server((status, {"type": "error", "error": said}, {"content-type": "application/json"})) as server:
+        claude = AnthropicProvider("key", server.url.removesuffix("/v1"))
+        with pytest.raises(error):
+            claude.send(ask())
+        claude.close()
+    assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>Sign in to the network</html>", b"[]", b"{}", b'{"content": [], "usage": {}}']
+)
+def test_a_page_in_between_is_no_reply(ask: Ask, body: bytes) -> None:
+    with odd_server((200, body)) as server:
+        claude = AnthropicProvider("key", server.url.removesuffix("/v1"))
+        with pytest.raises(LostReplyError) as caught:
+            claude.send(ask())
+        claude.close()
+    assert caught.value.said.raw == body.decode()
 
 
 def test_a_batch_for_a_retired_model_is_refused_before_it_begins(

@@ -1,11 +1,9 @@
 """Chat completions, against the server of simulated judges and against servers that answer oddly."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,6 +29,7 @@ from app.providers.errors import (
 )
 from app.providers.openai_compatible import OpenAICompatibleProvider
 from tests.providers.conftest import Ask
+from tests.providers.odd_server import odd_server
 
 VERDICT = json.dumps({"reasoning": "A is right.", "choice": "A", "confidence": "low"})
 COMPLETION: dict[str, Any] = {
@@ -38,50 +37,6 @@ COMPLETION: dict[str, Any] = {
     "choices": [{"message": {"content": VERDICT}, "finish_reason": "stop"}],
     "usage": {"prompt_tokens": 90, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 60}},
 }
-
-
-@dataclass
-class OddServer:
-    """Answers from a list, the last of them for ever, and keeps what it was asked."""
-
-    answers: list[tuple[int, Any, dict[str, str]]]
-    bodies: list[dict[str, Any]] = field(default_factory=list)
-    headers: list[dict[str, str]] = field(default_factory=list)
-    url: str = ""
-
-
-@contextmanager
-def odd_server(*answers: tuple[int, Any] | tuple[int, Any, dict[str, str]]) -> Iterator[OddServer]:
-    server = OddServer([(one[0], one[1], one[2] if len(one) > 2 else {}) for one in answers])
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            server.bodies.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            self.do_GET()
-
-        def do_GET(self) -> None:
-            server.headers.append({name.lower(): value for name, value in self.headers.items()})
-            status, body, headers = server.answers.pop(0) if len(server.answers) > 1 else server.answers[0]
-            content = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: Any) -> None:
-            """Quiet."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
-        thread.start()
-        server.url = f"http://127.0.0.1:{listening.server_port}/v1"
-        try:
-            yield server
-        finally:
-            listening.shutdown()
-            thread.join()
 
 
 @contextmanager
@@ -229,6 +184,19 @@ def test_every_odd_answer_becomes_a_known_state(ask: Ask, status: int, body: Any
     with odd_server((status, body)) as server, asking(server.url) as provider, pytest.raises(error):
         provider.send(ask())
     assert len(server.bodies) == 1
+
+
+def test_no_key_is_stored_because_a_server_repeats_it(ask: Ask) -> None:
+    said = {"error": {"message": "The key sk-very-secret is unknown"}}
+    for status in (400, 401):
+        with odd_server((status, said)) as server, asking(server.url, "sk-very-secret") as provider:
+            with pytest.raises(ProviderError) as caught:
+                provider.send(ask())
+            with pytest.raises(ProviderError) as listing:
+                provider.models()
+        for error in (caught.value, listing.value):
+            assert "secret" not in error.message + error.detail + error.said.raw
+            assert "is unknown" in error.detail
 
 
 def test_a_refusal_in_the_message_is_a_refusal(ask: Ask) -> None:
