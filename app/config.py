@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     limit_api: str = Field(default="600/minute", description="API requests of one token.")
     judge_timeout_seconds: float = Field(default=120.0, gt=0, description="How long a judge's reply is waited for.")
     judge_concurrency: int = Field(default=4, ge=1, le=64, description="Calls to one judge's model at the same time.")
+    judge_poll_seconds: float = Field(default=30.0, gt=0, description="How often a batch of judge calls is looked at.")
     anthropic_api_key: str = Field(
         default="", validation_alias="ANTHROPIC_API_KEY", repr=False, description="Key for judges at Anthropic."
     )
@@ -146,7 +147,8 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         first = error.errors()[0]
-        name = "ARENA_" + "_".join(str(part) for part in first["loc"]).upper()
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        name = f"ARENA_{name}" if name.lower() in Settings.model_fields else name
         raise BadInputError(f"{name} cannot be used: {first['msg']}. Change it and start again.") from error
 
 

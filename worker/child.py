@@ -19,7 +19,7 @@ from app.domain.terms import JobKind, JobState
 from app.log import configure_logging, get_logger
 from app.models import Job
 from training.errors import Cancelled, TrainingError
-from worker import fetch, generate, train
+from worker import fetch, generate, judge, train
 from worker.claim import Claim, LostJobError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ WORK: dict[JobKind, Callable[[Claim, Stop], None]] = {
     JobKind.FETCH_BASE_MODEL: fetch.run,
     JobKind.TRAIN: train.run,
     JobKind.GENERATE: generate.run,
+    JobKind.JUDGE: judge.run,
 }
 _ASK_SECONDS = 0.5
 

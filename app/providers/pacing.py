@@ -85,6 +85,11 @@ class Pace:
             if error.slows:
                 self._allowed = max(1.0, self._allowed / 2)
 
+    def give_back(self) -> None:
+        """Give a place back that nothing was sent from."""
+        with self._lock:
+            self._in_flight -= 1
+
     def _heed(self, limit: Limit) -> None:
         if limit.remaining == 0 and limit.resets_at is not None:
             self._pause_until(limit.resets_at)

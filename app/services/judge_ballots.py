@@ -25,27 +25,62 @@ LEASE = timedelta(days=3650)
 
 
 def next_ballots(
-    session: Session, judging: Judging, most: int, *, rules: Rules, now: datetime, rng: random.Random
+    session: Session,
+    judging: Judging,
+    most: int,
+    waiting: Collection[uuid.UUID] = (),
+    *,
+    rules: Rules,
+    now: datetime,
+    rng: random.Random,
 ) -> list[Ballot]:
-    """Up to ``most`` ballots that wait for a call: those that are open first, then new ones, each order stored.
+    """Up to ``most`` ballots to ask about now: those that are open first, then new ones, each with its order stored.
 
-    In both orders, one more may come than was asked for.
+    ``waiting``: open ballots whose time has not come.
     """
     judge = session.get_one(Judge, judging.judge_id)
     under_way = select(JudgeCall.id).where(JudgeCall.ballot_id == Ballot.id, JudgeCall.state == CallState.SENT)
-    waiting = session.scalars(
+    found = session.scalars(
         select(Ballot)
-        .where(
-            Ballot.eval_batch_id == judging.eval_batch_id, Ballot.voter_id == judge.voter_id,
-            Ballot.state == BallotState.OPEN, ~under_way.exists(),
-        )
+        .where(Ballot.eval_batch_id == judging.eval_batch_id, Ballot.voter_id == judge.voter_id)
+        .where(Ballot.state == BallotState.OPEN, ~under_way.exists(), Ballot.id.not_in(waiting))
         .order_by(Ballot.number)
         .limit(most)
-    ).all()  # fmt: skip
-    found = list(waiting)
+    ).all()
     if len(found) < most:
-        found += _issue(session, judging, judge, most - len(found), rules=rules, now=now, rng=rng)
-    return found
+        found = [*found, *_issue(session, judging, judge, most - len(found), rules=rules, now=now, rng=rng)]
+    return list(found[:most])  # an order more than was asked for stays open, and is the next
+
+
+def progress_of(session: Session, judging: Judging) -> tuple[int, int]:
+    """Ballots that have ended, with a verdict or without, and how many there will be at most."""
+    judge = session.get_one(Judge, judging.judge_id)
+    mine = (Ballot.eval_batch_id == judging.eval_batch_id, Ballot.voter_id == judge.voter_id)
+    seen, ended = session.execute(
+        select(func.count(Ballot.pair_id.distinct()), func.count().filter(Ballot.state != BallotState.OPEN)).where(
+            *mine
+        )
+    ).one()
+    unseen = session.scalar(select(func.count()).select_from(_unseen(session, judging, judge).subquery())) or 0
+    return ended, 2 * (seen + unseen) - _shown_once(session, judging, mine)
+
+
+def _shown_once(session: Session, judging: Judging, mine: Sequence[ColumnElement[bool]]) -> int:
+    """Pairs that will not be shown in the other order."""
+    if judging.mode is SwapMode.BOTH:
+        return 0
+    other = aliased(Ballot)
+    swapped = select(other.id).where(
+        other.pair_id == Ballot.pair_id, other.voter_id == Ballot.voter_id, other.order != Ballot.order
+    )
+    query = (
+        select(func.count())
+        .select_from(Ballot)
+        .join(Verdict, Verdict.ballot_id == Ballot.id, isouter=True)
+        .where(*mine, Ballot.state != BallotState.OPEN, ~swapped.exists())
+        .where(or_(Verdict.outcome == Outcome.TIE, Ballot.state == BallotState.UNPARSED))
+    )
+    return session.scalar(query) or 0
 
 
 def _issue(

@@ -1,6 +1,7 @@
 """Judging: asking a judge about an eval batch, going on where it stopped, and what that has cost."""
 
 import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +19,7 @@ from app.domain.terms import (
     Trouble,
 )
 from app.models import EvalBatch, Job, Judge, JudgeCall, Judging, Voter
+from app.providers.prices import dollars
 from app.services.events import announce
 
 
@@ -35,6 +37,12 @@ class Spent:
     def at_most(self) -> int:
         """What is held against the cap."""
         return self.known + self.under_way + self.unknown
+
+
+class CapReachedError(ConflictError):
+    """The next call could take the spending over the cap."""
+
+    trouble = Trouble.CAP_REACHED
 
 
 def ask(
@@ -114,6 +122,28 @@ def spent(session: Session, judging: Judging) -> Spent:
         under_way=rows.get(CallState.SENT, (0, 0))[1],
         unknown=rows.get(CallState.UNKNOWN, (0, 0))[1],
     )
+
+
+def cap_reached(session: Session, judging: Judging) -> CapReachedError:
+    """What to say when the next call could cost more than is left."""
+    now, cap = spent(session, judging), judging.cap_micro_dollars or 0
+    unknown = f" and up to ${dollars(now.unknown):.4f} for calls whose replies were lost" if now.unknown else ""
+    return CapReachedError(
+        f"The cap of ${dollars(cap):.2f} is reached: ${dollars(now.known):.4f} were spent{unknown}, and the next call "
+        "could take it over. All verdicts so far are kept. Raise the cap to go on; only what is missing is asked for."
+    )
+
+
+def never_sent(session: Session, calls: Collection[uuid.UUID], *, now: datetime) -> None:
+    """Calls of a batch that the provider does not know: they never arrived and cost nothing."""
+    session.execute(
+        update(JudgeCall)
+        .where(JudgeCall.id.in_(calls), JudgeCall.state == CallState.SENT)
+        .values(
+            state=CallState.FAILED, trouble=Trouble.NO_NETWORK, ended_at=now,
+            detail="No batch at the provider holds this call, so it never arrived there.",
+        )
+    )  # fmt: skip
 
 
 def recover(session: Session, judging: Judging, *, now: datetime) -> int:

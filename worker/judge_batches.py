@@ -1,0 +1,165 @@
+"""Calls of a judge in batches: handed in together, fetched when the provider has ended them, within a day.
+
+A row is stored for every call before its batch is handed in, and the provider's id of the batch right after. A crash in
+between is healed by looking through the provider's batches for the ids of our calls: nothing is paid for twice.
+"""
+
+import time
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from typing import TypeVar, cast
+
+from sqlalchemy import func, select, update
+
+from app.db import session_scope
+from app.domain.errors import BadInputError
+from app.domain.terms import CallState
+from app.models import JudgeCall
+from app.providers.calls import BatchProvider, BatchResult, Provider, takes_batches
+from app.providers.errors import ProviderError
+from app.providers.pacing import backoff
+from app.services.judging import never_sent
+from worker.claim import utc_now
+from worker.judge_work import Work
+
+MOST_CALLS = 1_000
+"""Calls of one batch. A provider takes more; so many are lost to a wrong parameter at most."""
+_LOOK_SECONDS = 0.2
+_MOST_TRIES = 8
+
+T = TypeVar("T")
+
+
+def ask_in_batches(work: Work, provider: Provider, *, poll_seconds: float) -> None:
+    """Until nothing is missing.
+
+    Raises:
+        BadInputError: the provider takes no batches.
+        ProviderError: no call of this judge can succeed until a person does something.
+        CapReachedError: the next call could take the spending over the cap.
+        Cancelled: somebody asked to stop. Batches that were handed in go on and are fetched at the next start.
+    """
+    if not takes_batches(provider):
+        raise BadInputError("This server takes no batches. Start the judge again without them; nothing was sent.")
+    batches = _Batches(work, cast("BatchProvider", provider), poll_seconds)
+    batches.adopt()
+    while True:
+        batches.fetch()
+        work.check_stop()
+        if not batches.hand_in():
+            break
+
+
+class _Batches:
+    """Hands in and fetches."""
+
+    def __init__(self, work: Work, provider: BatchProvider, poll_seconds: float) -> None:
+        self._work = work
+        self._provider = provider
+        self._poll_seconds = poll_seconds
+        self._failures = 0
+
+    def adopt(self) -> None:
+        """Find the batches of calls whose batch was handed in, perhaps, and not noted."""
+        orphans, since = self._orphans()
+        if not orphans or since is None:
+            return
+        known = self._noted()
+        for batch in self._patiently(lambda: list(self._provider.batches(since))):
+            if batch.id in known:
+                continue
+            self._wait_for(batch.id)
+            for result in self._results(batch.id):
+                call_id = _call_id(result.custom_id)
+                if call_id in orphans:
+                    orphans.discard(call_id)
+                    self._note([call_id], batch.id)
+        with session_scope() as session:
+            self._work.claim.hold(session)
+            never_sent(session, orphans, now=utc_now())
+
+    def hand_in(self) -> bool:
+        """One batch of what is missing; returns whether there was anything."""
+        prepared = self._work.prepare(MOST_CALLS, self._provider.batch_body)
+        if not prepared:
+            if self._work.cap_reached:
+                self._work.stop_at_cap()
+            return False
+        calls = [one.call_id for one in prepared]
+        try:
+            batch = self._provider.create_batch([(one.call_id.hex, one.request) for one in prepared])
+        except ProviderError as error:
+            if error.unknown:  # the next start looks whether it is there
+                raise
+            trouble = [self._work.settle(call_id, error) for call_id in calls]
+            if any(trouble):
+                raise
+            self._failures += 1
+            self._pause(backoff(error, self._failures, self._work.rng))
+            return True
+        self._failures = 0
+        self._note(calls, batch.id)
+        return True
+
+    def fetch(self) -> None:
+        """Wait for every batch that was handed in, and store its results."""
+        for batch_id in self._noted(only_open=True):
+            self._wait_for(batch_id)
+            trouble: ProviderError | None = None
+            for result in self._results(batch_id):
+                trouble = self._work.settle(_call_id(result.custom_id), result.outcome) or trouble
+            if trouble is not None:
+                raise trouble
+
+    def _wait_for(self, batch_id: str) -> None:
+        while not (batch := self._patiently(lambda: self._provider.batch(batch_id))).ended:
+            with session_scope() as session:
+                self._work.tell(session, f"Waiting for {batch.processing} of {batch.total} calls of a batch")
+            self._pause(self._poll_seconds)
+
+    def _results(self, batch_id: str) -> list[BatchResult]:
+        return self._patiently(lambda: list(self._provider.results(batch_id)))
+
+    def _patiently(self, look: Callable[[], T]) -> T:
+        """Ask what costs nothing, again and again while the trouble may pass."""
+        for tried in range(1, _MOST_TRIES):
+            try:
+                return look()
+            except ProviderError as error:
+                if not error.passing:
+                    raise
+                self._pause(backoff(error, tried, self._work.rng))
+        return look()
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self._work.check_stop()
+            time.sleep(min(_LOOK_SECONDS, seconds))
+
+    def _orphans(self) -> tuple[set[uuid.UUID], datetime | None]:
+        with session_scope(write=False) as session:
+            of = (JudgeCall.judging_id == self._work.claim.subject_id, JudgeCall.state == CallState.SENT)
+            lost = session.scalars(select(JudgeCall.id).where(*of, JudgeCall.provider_batch == "")).all()
+            since = session.scalar(select(func.min(JudgeCall.sent_at)).where(JudgeCall.id.in_(lost))) if lost else None
+            return set(lost), since
+
+    def _noted(self, *, only_open: bool = False) -> list[str]:
+        with session_scope(write=False) as session:
+            query = (
+                select(JudgeCall.provider_batch)
+                .where(JudgeCall.judging_id == self._work.claim.subject_id, JudgeCall.provider_batch != "")
+                .distinct()
+                .order_by(JudgeCall.provider_batch)
+            )
+            return list(session.scalars(query.where(JudgeCall.state == CallState.SENT) if only_open else query))
+
+    def _note(self, calls: list[uuid.UUID], batch_id: str) -> None:
+        with session_scope() as session:
+            self._work.claim.hold(session)
+            session.execute(update(JudgeCall).where(JudgeCall.id.in_(calls)).values(provider_batch=batch_id))
+
+
+def _call_id(custom_id: str) -> uuid.UUID:
+    return uuid.UUID(hex=custom_id)

@@ -1,0 +1,92 @@
+"""What calls one by one and calls in batches share: the next calls with their rows, and what came back stored."""
+
+import random
+import uuid
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.db import session_scope
+from app.domain.terms import JudgingState, Trouble
+from app.models import JudgeCall, Judging
+from app.providers.calls import JudgeRequest, Reply
+from app.providers.errors import ProviderError
+from app.services import judging
+from app.services.assignment import Rules
+from app.services.judge_ballots import next_ballots, progress_of
+from app.services.judge_calls import Prepared, prepare, settle, stops
+from training.errors import Cancelled
+from worker.claim import Claim, utc_now
+
+
+@dataclass
+class Work:
+    """One attempt at one judging. Every transaction holds the claim, so a worker thought dead cannot write."""
+
+    claim: Claim
+    rules: Rules
+    should_stop: Callable[[], bool]
+    rng: random.Random
+    cap_reached: bool = False
+    """Whether the last call that was to be prepared could have taken the spending over the cap."""
+
+    def prepare(
+        self, most: int, body: Callable[[JudgeRequest], dict[str, Any]], waiting: Collection[uuid.UUID] = ()
+    ) -> list[Prepared]:
+        """Up to about ``most`` calls whose rows are committed. ``waiting``: ballots whose time has not come."""
+        with session_scope() as session:
+            self.claim.hold(session)
+            asked = self.judging(session)
+            now = utc_now()
+            prepared: list[Prepared] = []
+            self.cap_reached = False
+            for ballot in next_ballots(session, asked, most, waiting, rules=self.rules, now=now, rng=self.rng):
+                one = prepare(session, asked, ballot, body, now=now)
+                if one is None:
+                    self.cap_reached = True
+                    break
+                prepared.append(one)
+            return prepared
+
+    def settle(self, call_id: uuid.UUID, outcome: Reply | ProviderError) -> ProviderError | None:
+        """Store an outcome and say how far the work is; returns the trouble over which the judge has to stop."""
+        with session_scope() as session:
+            self.claim.hold(session)
+            call: JudgeCall = settle(session, self.judging(session), call_id, outcome, rules=self.rules, now=utc_now())
+            self.tell(session)
+            return stops(session, call, outcome)
+
+    def tell(self, session: Session, message: str = "Asking the judge") -> None:
+        """Say how far the work is, in the transaction of the work itself."""
+        done, total = progress_of(session, self.judging(session))
+        self.claim.progress(session, done=done, total=total, message=message)
+
+    def judging(self, session: Session) -> Judging:
+        """The row of this work."""
+        return session.get_one(Judging, self.claim.subject_id)
+
+    def end(self, state: JudgingState, *, trouble: Trouble | None = None, message: str = "") -> None:
+        """The last word on this start of the judge."""
+        with session_scope() as session:
+            self.claim.hold(session)
+            judging.end(session, self.judging(session), state, trouble=trouble, message=message, now=utc_now())
+
+    def check_stop(self) -> None:
+        """End the work if somebody asked for it.
+
+        Raises:
+            Cancelled: somebody did.
+        """
+        if self.should_stop():
+            raise Cancelled("Stopped. All verdicts so far are kept.")
+
+    def stop_at_cap(self) -> None:
+        """End the work at its cap.
+
+        Raises:
+            CapReachedError: always; says what was spent.
+        """
+        with session_scope(write=False) as session:
+            raise judging.cap_reached(session, self.judging(session))
