@@ -78,7 +78,7 @@ class Batches:
 
     def _list(self, request: Request) -> Response:
         let_in(request, self.simulation.script)
-        return page(request, [self._shown(batch, request) for batch in reversed(self._batches.values())])
+        return page(request, [self._shown(batch, request) for batch in reversed(list(self._batches.values()))])
 
     def _show(self, request: Request, batch_id: str) -> Response:
         let_in(request, self.simulation.script)
