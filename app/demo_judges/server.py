@@ -10,8 +10,10 @@ import uvicorn
 from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
-from app.demo_judges.claude import Claude, RefusedError, refusal
+from app.demo_judges.batches import Batches
+from app.demo_judges.claude import Claude
 from app.demo_judges.completions import Completions
+from app.demo_judges.forms import RefusedError, refusal
 from app.demo_judges.ledger import Ledger
 from app.demo_judges.lost import Gate
 from app.demo_judges.script import Script
@@ -45,6 +47,7 @@ def create_app(simulation: Simulation, gate: Gate) -> FastAPI:
     """Both APIs at one address, and what another process may ask: the ledger, and the gate."""
     app = FastAPI(title="Simulated judges", docs_url=None, redoc_url=None, openapi_url=None)
     claude, completions = Claude(simulation, gate), Completions(simulation, gate)
+    app.include_router(Batches(simulation).router())
     app.include_router(claude.router())
     app.include_router(completions.router())
 

@@ -6,6 +6,7 @@ The SDK is imported with the first provider, since that takes seconds which the 
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ from app.providers.headers import anthropic_limits, retry_after
 
 if TYPE_CHECKING:
     from anthropic import AnthropicError, APIStatusError
+    from anthropic.types import ModelInfo
     from anthropic.types.messages import MessageBatch, MessageBatchIndividualResponse
     from anthropic.types.messages.batch_create_params import Request
 
@@ -47,6 +49,7 @@ _SHORT, _LONG = "5m", "1h"
 _PAGE = 100
 _CONNECT_SECONDS = 5.0
 _NOT_FOUND = 404
+_UNREADABLE = (AttributeError, KeyError, TypeError, ValueError)
 _SPENT = {
     "contract_spend_limit_reached",
     "enforced_spend_limit_reached",
@@ -77,10 +80,12 @@ class AnthropicProvider:
 
         self._sdk, self._http = anthropic, httpx2
         self.base_url, self._key = base_url, key
+        # Also given with each call: without it the SDK refuses calls that it guesses to be long.
+        self._timeout = httpx2.Timeout(timeout_seconds, connect=min(timeout_seconds, _CONNECT_SECONDS))
         self._client = anthropic.Anthropic(
             api_key=key,
             base_url=base_url,
-            timeout=httpx2.Timeout(timeout_seconds, connect=min(timeout_seconds, _CONNECT_SECONDS)),
+            timeout=self._timeout,
             max_retries=0,  # every attempt has a row of its own
             open_telemetry=False,  # a trace would carry texts and tokens to wherever traces go
         )
@@ -92,44 +97,30 @@ class AnthropicProvider:
     def send(self, request: JudgeRequest) -> Reply:
         """Ask once."""
         started = time.monotonic()
-        try:
-            response = self._client.messages.with_raw_response.create(**_arguments(request, _SHORT))
-        except self._sdk.AnthropicError as error:
-            raise self._translated(error, request.model) from error
+        with self._translating(request.model, LostReplyError):
+            response = self._client.messages.with_raw_response.create(
+                **_arguments(request, _SHORT), timeout=self._timeout
+            )
         latency = round((time.monotonic() - started) * 1000)
         raw, request_id = response.text(), response.request_id or ""
         try:
             found = json.loads(raw)
             return _reply(found, raw, request_id, latency, response.headers)
-        except (ValueError, KeyError, TypeError) as error:
+        except _UNREADABLE as error:
             raise LostReplyError(SERVER, Said(f"This is no message: {error}.", raw, request_id)) from error
 
     def count_tokens(self, request: JudgeRequest) -> TokenCount:
         """Counted by Anthropic, free of charge."""
         arguments = _arguments(request, _SHORT)
         del arguments["max_tokens"]
-        try:
-            return TokenCount(self._client.messages.count_tokens(**arguments).input_tokens, exact=True)
-        except self._sdk.AnthropicError as error:
-            raise self._translated(error, request.model) from error
+        with self._translating(request.model):
+            return TokenCount(int(self._client.messages.count_tokens(**arguments).input_tokens), exact=True)
 
     def models(self) -> tuple[ModelOffer, ...]:
         """All models, the retired ones too."""
-        try:
-            found = list(self._client.models.list(lifecycle=["active", "deprecated", "retired"], limit=_PAGE))
-        except self._sdk.AnthropicError as error:
-            raise self._translated(error) from error
-        return tuple(
-            ModelOffer(
-                id=model.id,
-                name=model.display_name,
-                lifecycle=Lifecycle(model.lifecycle),
-                retires_at=model.retires_at,
-                structured=model.capabilities.structured_outputs.supported if model.capabilities else None,
-                thinking_optional=model.capabilities.thinking.types.disabled.supported if model.capabilities else None,
-            )
-            for model in found
-        )
+        with self._translating():
+            found = self._client.models.list(lifecycle=["active", "deprecated", "retired"], limit=_PAGE)
+            return tuple(_offer(model) for model in found)
 
     def batch_body(self, request: JudgeRequest) -> dict[str, Any]:
         """What a batch would hold for this call: the rubric is cached for longer."""
@@ -141,61 +132,64 @@ class AnthropicProvider:
             {"custom_id": custom_id, "params": _arguments(request, _LONG)}  # type: ignore[typeddict-item]
             for custom_id, request in requests
         ]
-        try:
+        with self._translating(requests[0][1].model if requests else "", LostReplyError):
             return _batch(self._client.messages.batches.create(requests=entries))
-        except self._sdk.AnthropicError as error:
-            raise self._translated(error, requests[0][1].model if requests else "") from error
 
     def batch(self, batch_id: str) -> Batch:
         """How far it is."""
-        try:
+        with self._translating():
             return _batch(self._client.messages.batches.retrieve(batch_id))
-        except self._sdk.AnthropicError as error:
-            raise self._translated(error) from error
 
     def batches(self, since: datetime) -> Iterator[Batch]:
         """Those created at or after ``since``, newest first."""
-        try:
+        with self._translating():
             for found in self._client.messages.batches.list(limit=_PAGE):
                 if found.created_at < since:
                     return
                 yield _batch(found)
-        except self._sdk.AnthropicError as error:
-            raise self._translated(error) from error
 
     def results(self, batch_id: str) -> Iterator[BatchResult]:
-        """Each call's result once, in any order."""
-        try:
+        """Each call's result once, in any order. What breaks off can be read again."""
+        with self._translating():
             for one in self._client.messages.batches.results(batch_id):
                 yield _result(one)
-        except self._sdk.AnthropicError as error:
-            raise self._translated(error) from error
-        except (self._http.HTTPError, ValueError) as error:  # it broke off in the middle, and can be read again
-            raise NoNetworkError(SERVER, Said(str(error))) from error
 
     def cancel_batch(self, batch_id: str) -> Batch:
         """Stop what has not begun."""
-        try:
+        with self._translating():
             return _batch(self._client.messages.batches.cancel(batch_id))
-        except self._sdk.AnthropicError as error:
-            raise self._translated(error) from error
 
     def close(self) -> None:
         """Let go of the connections."""
         self._client.close()
 
-    def _translated(self, error: "AnthropicError", model: str = "") -> ProviderError:
+    @contextmanager
+    def _translating(self, model: str = "", lost: type[ProviderError] = ServerFaultError) -> Iterator[None]:
+        """Errors of the SDK become ours. It hands on unchecked what a page in between answers in Anthropic's place.
+
+        ``lost`` is what a lost answer means: nothing is paid for most calls, whatever became of them.
+        """
+        try:
+            yield
+        except self._sdk.AnthropicError as error:
+            raise self._translated(error, model, lost) from error
+        except self._http.HTTPError as error:  # a stream that breaks off
+            raise NoNetworkError(SERVER, Said(str(error))) from error
+        except _UNREADABLE as error:
+            raise lost(SERVER, Said(f"The answer cannot be read: {error}.")) from error
+
+    def _translated(self, error: "AnthropicError", model: str, lost: type[ProviderError]) -> ProviderError:
         """Our error for one of the SDK's."""
         if isinstance(error, self._sdk.APIStatusError):
-            return self._refused(error, model)
+            return self._refused(error, model, lost)
         cause = error.__cause__
         said = Said(f"{error} {cause or ''}".strip())
         if not isinstance(error, self._sdk.APIError):  # the SDK itself will not do it, such as read results too early
             return BadRequestError(SERVER, said)
         not_sent = (self._http.ConnectError, self._http.ConnectTimeout, self._http.PoolTimeout)
-        return NoNetworkError(SERVER, said) if isinstance(cause, not_sent) else LostReplyError(SERVER, said)
+        return NoNetworkError(SERVER, said) if isinstance(cause, not_sent) else lost(SERVER, said)
 
-    def _refused(self, error: "APIStatusError", model: str) -> ProviderError:
+    def _refused(self, error: "APIStatusError", model: str, lost: type[ProviderError]) -> ProviderError:
         """Our error for an answer of the server."""
         said = Said(
             words=error.api_message or f"status {error.status_code}",
@@ -207,7 +201,8 @@ class AnthropicProvider:
             return EmptyBalanceError(SERVER, said)
         if error.status_code == _NOT_FOUND and error.type == "not_found_error" and model:
             return RetiredModelError(SERVER, said, model, retired_on(model))
-        return error_of(error.status_code)(SERVER, said)
+        kind = error_of(error.status_code)
+        return (lost if kind is LostReplyError else kind)(SERVER, said)
 
 
 def retired_on(model: str) -> str:
@@ -262,6 +257,18 @@ def _reply(
         request_id=request_id,
         latency_ms=latency,
         limits=anthropic_limits(headers) if headers is not None else None,
+    )
+
+
+def _offer(model: "ModelInfo") -> ModelOffer:
+    can = model.capabilities
+    return ModelOffer(
+        id=model.id,
+        name=model.display_name,
+        lifecycle=Lifecycle(model.lifecycle),
+        retires_at=model.retires_at,
+        structured=can.structured_outputs.supported if can else None,
+        thinking_optional=can.thinking.types.disabled.supported if can else None,
     )
 
 

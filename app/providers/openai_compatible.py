@@ -25,6 +25,7 @@ from app.providers.errors import (
     ProviderError,
     RetiredModelError,
     Said,
+    ServerFaultError,
     WrongKeyError,
     error_of,
 )
@@ -104,13 +105,16 @@ class OpenAICompatibleProvider:
 
     def models(self) -> tuple[ModelOffer, ...]:
         """What the server lists; it says nothing about retirement."""
-        response = self._call("GET", "/models")
-        if not response.is_success:
-            raise self._refused(response, _said(response).without(self._key), "")
+        try:
+            response = self._call("GET", "/models")
+            if not response.is_success:
+                raise self._refused(response, _said(response).without(self._key), "")
+        except LostReplyError as error:  # nothing is paid for a list
+            raise ServerFaultError(self._server, error.said) from error
         try:
             ids = [str(model["id"]) for model in response.json()["data"]]
         except (ValueError, KeyError, TypeError) as error:
-            raise LostReplyError(self._server, Said(f"This is no list of models: {error}.", response.text)) from error
+            raise ServerFaultError(self._server, Said(f"This is no list of models: {error}.", response.text)) from error
         return tuple(ModelOffer(one, one, Lifecycle.ACTIVE, retires_at=None, structured=None) for one in ids)
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ def odd_server(*answers: tuple[int, Any] | tuple[int, Any, dict[str, str]]) -> I
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            server.bodies.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            server.bodies.append(json.loads(self.rfile.read(int(self.headers["content-length"])) or b"{}"))
             self.do_GET()
 
         def do_GET(self) -> None:

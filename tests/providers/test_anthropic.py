@@ -1,7 +1,7 @@
 """The real SDK, against the server of simulated judges."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -349,7 +349,7 @@ def test_results_that_break_off_can_be_read_again(line: bytes, cut: str) -> None
         batch = {"id": "msgbatch_1", "results_url": f"{url}/v1/messages/batches/msgbatch_1/results"}
         server.answers[0] = (200, batch, {"content-type": "application/json"})
         claude = AnthropicProvider("key", url)
-        with pytest.raises(NoNetworkError) as caught:
+        with pytest.raises(NoNetworkError if cut != "0" else ServerFaultError) as caught:
             list(claude.results("msgbatch_1"))
         claude.close()
     assert caught.value.passing
@@ -405,6 +405,32 @@ def test_a_page_in_between_is_no_reply(ask: Ask, body: bytes) -> None:
             claude.send(ask())
         claude.close()
     assert caught.value.said.raw == body.decode()
+
+
+@pytest.mark.parametrize("body", [b"<html>Sign in to the network</html>", b"[]", b"{}", b'{"data": [{}]}', b"null"])
+@pytest.mark.parametrize("kind", ["text/html", "application/json"])
+def test_a_page_in_between_is_no_answer_to_anything(ask: Ask, body: bytes, kind: str) -> None:
+    with odd_server((200, body, {"content-type": kind})) as server:
+        claude = AnthropicProvider("key", server.url.removesuffix("/v1"))
+        free: list[Callable[[], object]] = [
+            lambda: claude.count_tokens(ask()),
+            lambda: claude.batch("msgbatch_1"),
+            lambda: list(claude.results("msgbatch_1")),
+            lambda: claude.cancel_batch("msgbatch_1"),
+        ]
+        for call in free:
+            with pytest.raises(ProviderError) as caught:
+                call()
+            assert not caught.value.unknown
+        with pytest.raises(LostReplyError):
+            claude.create_batch([("one", ask())])
+        claude.close()
+
+
+def test_a_long_reply_may_be_waited_for(judges: DemoJudges, ask: Ask) -> None:
+    claude = AnthropicProvider("simulated", judges.url, timeout_seconds=600)
+    claude.send(replace(ask(), parameters=Parameters(max_tokens=64_000)))
+    claude.close()
 
 
 def test_a_batch_for_a_retired_model_is_refused_before_it_begins(

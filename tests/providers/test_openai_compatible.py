@@ -228,7 +228,9 @@ def test_a_closed_port_is_no_network(ask: Ask) -> None:
 
 
 def test_a_list_of_models_that_is_none_is_told(ask: Ask) -> None:
-    with odd_server((200, {"models": []})) as server, asking(server.url) as provider, pytest.raises(LostReplyError):
+    with odd_server((200, {"models": []})) as server, asking(server.url) as provider, pytest.raises(ServerFaultError):
+        provider.models()
+    with odd_server((504, b"")) as server, asking(server.url) as provider, pytest.raises(ServerFaultError):
         provider.models()
     with odd_server((401, {"error": "key"})) as server, asking(server.url) as provider, pytest.raises(WrongKeyError):
         provider.models()
