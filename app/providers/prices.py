@@ -90,3 +90,9 @@ def worst_case(input_tokens: int, max_tokens: int, *, batch: bool = False) -> Us
 def dollars(micro_dollars: int) -> Decimal:
     """For showing."""
     return Decimal(micro_dollars) / MICRO
+
+
+def in_words(micro_dollars: int) -> str:
+    """``$12.50``, and ``$0.0042`` below a dollar, where cents say too little."""
+    amount = dollars(micro_dollars)
+    return f"${amount:,.2f}" if amount >= 1 or not amount else f"${amount:.4f}"

@@ -140,7 +140,7 @@ def batch_rows(session: Session, *conditions: Any) -> tuple[BatchRow, ...]:
         .join(Voter, Voter.id == Ballot.voter_id)
         .join(Pair, Pair.id == Ballot.pair_id)
         .where(Ballot.eval_batch_id.in_(ids), Voter.simulated, Ballot.state == BallotState.VOTED)
-        .where(Pair.kind == PairKind.MAIN, Ballot.is_repeat.is_(False))
+        .where(Pair.kind == PairKind.MAIN, Ballot.is_repeat.is_(False), Ballot.voter_kind == VoterKind.RATER)
         .group_by(Ballot.eval_batch_id),
     )
     jobs = job_views(session, (batch.job_id for batch, *_ in found))

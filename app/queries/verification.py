@@ -30,6 +30,7 @@ from app.models import (
 from app.models import Tally as StoredTally
 from app.queries.report import report
 from app.queries.verification_findings import Checked, Findings, Mismatch
+from app.queries.verification_judges import verify_judges
 from app.queries.verification_pairs import verify_pairs, verify_plan, verify_prompts
 from app.queries.verification_tallies import Recount, verify_tallies
 from app.queries.verification_votes import verify_votes
@@ -100,6 +101,7 @@ def _batch(session: Session, batch: EvalBatch, secret: bytes, findings: Findings
     verify_prompts(session, batch, findings)
     pairs = verify_pairs(session, batch, secret, findings)
     recount = verify_votes(session, batch, secret, findings)
+    verify_judges(session, batch, findings)
     verify_tallies(session, batch, pairs, recount, findings)
     _report(session, batch, pairs, recount, findings)
 

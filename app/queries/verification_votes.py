@@ -112,7 +112,8 @@ def _showings(batch: EvalBatch, at: _AtPair, findings: Findings) -> None:
 
 def _state(name: str, batch: EvalBatch, ballot: Ballot, verdict: Verdict | None, findings: Findings) -> None:
     """State and verdict tell the same story."""
-    if ballot.state is BallotState.OPEN and batch.state is BatchState.CLOSED:
+    closed = batch.state is BatchState.CLOSED and ballot.voter_kind is not VoterKind.JUDGE
+    if ballot.state is BallotState.OPEN and closed:
         findings.differs(name, "no open ballot after voting closed", "state open")
     if verdict is None:
         told = "none"
@@ -126,6 +127,7 @@ def _state(name: str, batch: EvalBatch, ballot: Ballot, verdict: Verdict | None,
         BallotState.EXPIRED: ("none", "a late one"),
         BallotState.VOTED: ("one that stands",),
         BallotState.RETRACTED: ("one taken back",),
+        BallotState.UNPARSED: ("none",),
     }[ballot.state]
     if told not in fits:
         findings.differs(f"Verdict of {name}", f"{' or '.join(fits)} for the state {ballot.state.value}", told)

@@ -27,7 +27,7 @@ MOST_UNPARSED = 2
 """Replies without a legal choice after which a ballot gets no verdict: the first, and one new try."""
 MOST_FAULTS = 8
 """Calls for one ballot that brought no reply after which the judge stops, to be resumed when the trouble is over."""
-_BYTES_PER_TOKEN = 2.5
+BYTES_PER_TOKEN = 2.5
 """Rather too few: what a call is held to cost at most must not be too low. English has about four."""
 
 
@@ -71,7 +71,7 @@ def prepare(
 def worst_micro_dollars(judge: Judge, request: JudgeRequest, *, in_batch: bool, now: datetime) -> int | None:
     """What a call can cost at most, by a count of tokens that is rather too high; ``None``: it has no price."""
     size = len((request.prompt.system + request.prompt.user).encode())
-    usage = worst_case(ceil(size / _BYTES_PER_TOKEN), request.parameters.max_tokens, batch=in_batch)
+    usage = worst_case(ceil(size / BYTES_PER_TOKEN), request.parameters.max_tokens, batch=in_batch)
     found = price(judge.provider, judge.model, usage, now, batch=in_batch, base_url=judge.base_url)
     return None if found is None else found.micro_dollars
 

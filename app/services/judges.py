@@ -69,6 +69,17 @@ def add_judge(
     same_name = select(Voter.id).where(Voter.kind == VoterKind.JUDGE, func.lower(Voter.name) == name.lower())
     if session.scalar(same_name) is not None:
         raise ConflictError(f"There is a judge {name} already. Give this one another name.")
+    known = session.scalar(
+        select(Judge.rubric_sha256)
+        .where(Judge.rubric_name == rubric.name, Judge.rubric_version == rubric.version)
+        .where(Judge.rubric_sha256 != rubric.sha256)
+        .limit(1)
+    )
+    if known is not None:
+        raise ConflictError(
+            f"The rubric {rubric.label} was changed since a judge was made with it. Give it a new version, so that "
+            "what that judge said stays readable. None was added."
+        )
     what = {
         "provider": provider.value,
         "base_url": base_url,

@@ -19,7 +19,7 @@ from app.domain.terms import (
     Trouble,
 )
 from app.models import EvalBatch, Job, Judge, JudgeCall, Judging, Voter
-from app.providers.prices import dollars
+from app.providers.prices import in_words
 from app.services.events import announce
 
 
@@ -127,9 +127,9 @@ def spent(session: Session, judging: Judging) -> Spent:
 def cap_reached(session: Session, judging: Judging) -> CapReachedError:
     """What to say when the next call could cost more than is left."""
     now, cap = spent(session, judging), judging.cap_micro_dollars or 0
-    unknown = f" and up to ${dollars(now.unknown):.4f} for calls whose replies were lost" if now.unknown else ""
+    unknown = f" and up to {in_words(now.unknown)} for calls whose replies were lost" if now.unknown else ""
     return CapReachedError(
-        f"The cap of ${dollars(cap):.2f} is reached: ${dollars(now.known):.4f} were spent{unknown}, and the next call "
+        f"The cap of {in_words(cap)} is reached: {in_words(now.known)} were spent{unknown}, and the next call "
         "could take it over. All verdicts so far are kept. Raise the cap to go on; only what is missing is asked for."
     )
 

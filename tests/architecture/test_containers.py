@@ -20,7 +20,7 @@ OURS = {name: one for name, one in SERVICES.items() if "build" in one}
 ONCE = {"backup"}
 """Services that end by themselves."""
 ARENA = OURS.keys() - ONCE
-KEYS = {"PGPASSWORD", "HF_TOKEN", "ANTHROPIC_API_KEY", "FORWARDED_ALLOW_IPS"}
+KEYS = {"PGPASSWORD", "HF_TOKEN", "FORWARDED_ALLOW_IPS"}
 """What our containers are given beside the settings."""
 
 
@@ -73,7 +73,7 @@ def test_images_of_others_are_pinned_to_a_version() -> None:
 
 @pytest.mark.parametrize("name", sorted(ARENA))
 def test_every_setting_can_be_given_and_every_given_one_exists(name: str) -> None:
-    settings = {f"ARENA_{field.upper()}" for field in Settings.model_fields}
+    settings = {str(one.validation_alias or f"ARENA_{field.upper()}") for field, one in Settings.model_fields.items()}
     given = environment(OURS[name]).keys()
     assert given - KEYS <= settings
     # The address in the container is fixed; the device is the container's own.
