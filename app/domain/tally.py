@@ -63,6 +63,15 @@ class Tally:
             self.both_bad + other.both_bad,
         )
 
+    def __sub__(self, other: "Tally") -> "Tally":
+        """What is left without ``other``, a part of these verdicts."""
+        return Tally(
+            self.wins - other.wins,
+            self.losses - other.losses,
+            self.ties - other.ties,
+            self.both_bad - other.both_bad,
+        )
+
     def flipped(self) -> "Tally":
         """The same verdicts from the baseline's side."""
         return Tally(self.losses, self.wins, self.ties, self.both_bad)
