@@ -23,7 +23,7 @@ _NOTHING = Tally(0, 0, 0)
 _WITH_ALL = {
     Standing.BETTER: " With all votes it is better.",
     Standing.WORSE: " With all votes it is worse.",
-    Standing.OPEN: " With all votes it is open.",
+    Standing.OPEN: " With all votes it is still open.",
 }
 """Where leaving votes out changes what may be said."""
 

@@ -1,6 +1,6 @@
 import pytest
 
-from app.domain.checks import gold_words, placebo_words, suspect_words
+from app.domain.checks import gold_words, leak_words, placebo_words, recognition_words, suspect_words
 from app.domain.pairing import drawn
 from app.domain.tally import Tally
 
@@ -44,3 +44,41 @@ def test_a_draw_depends_on_its_seed_and_purpose_alone() -> None:
     assert set(places) <= set(drawn(7, "placebo", hashes, 9))
     assert len({tuple(places), tuple(drawn(8, "placebo", hashes, 5)), tuple(drawn(7, "gold", hashes, 5))}) == 3
     assert drawn(7, "placebo", hashes, 40) == list(range(40))
+
+
+@pytest.mark.parametrize(
+    ("flagged", "shown", "unchecked", "words"),
+    [
+        (0, 0, 0, "There is no pair yet in which a text could say who wrote it."),
+        (0, 1, 0, "In the only pair no text says who wrote it."),
+        (1, 1, 0, "In 1 of 1 pair a text says who wrote it."),
+        (0, 57, 0, "In none of the 57 pairs does a text say who wrote it."),
+        (3, 1057, 0, "In 3 of 1,057 pairs a text says who wrote it."),
+        (0, 3, 1, "stay in all counts. In none of them does a text say who wrote it."),
+        (
+            2,
+            3,
+            1,
+            "2 of 3 pairs were looked at; the others are from before texts were, and stay in all counts. In 2 of ",
+        ),
+        (0, 3, 3, "Whether a text says who wrote it is not known: these pairs are from before texts were looked at."),
+    ],
+)
+def test_texts_that_name_their_author_in_words(flagged: int, shown: int, unchecked: int, words: str) -> None:
+    assert words in leak_words(flagged, shown, unchecked)
+
+
+@pytest.mark.parametrize(
+    ("yes", "answered", "asked", "words"),
+    [
+        (0, 0, False, "Raters are not asked whether they recognised who wrote one of the texts."),
+        (0, 0, True, "nobody has answered yet."),
+        (0, 1, True, "The only rater who answered did not think that they recognised who"),
+        (1, 1, True, "The only rater who answered thought that they recognised who"),
+        (0, 12, True, "In none of 12 answers did a rater think"),
+        (9, 40, True, "In 9 of 40 answers (23%) a rater thought"),
+        (1, 2, False, "In 1 of 2 answers (50%) a rater thought"),
+    ],
+)
+def test_recognition_in_words(yes: int, answered: int, asked: bool, words: str) -> None:
+    assert words in recognition_words(yes, answered, asked=asked)
