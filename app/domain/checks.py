@@ -1,7 +1,15 @@
 """What the checks of an eval batch say, in words: canaries, placebo, gold pairs, and whether anybody could tell."""
 
-from app.domain.tally import Tally
-from app.domain.words import percent
+from app.domain.intervals import Interval
+from app.domain.tally import Summary, Tally
+from app.domain.words import Standing, headline, percent, verdict
+
+_WITH_ALL = {
+    Standing.BETTER: " With all votes it is better.",
+    Standing.WORSE: " With all votes it is worse.",
+    Standing.OPEN: " With all votes it is open.",
+}
+"""Where leaving votes out changes what may be said."""
 
 
 def suspect_words(wrong: int, votes: int) -> str:
@@ -78,3 +86,30 @@ def recognition_words(yes: int, answered: int, *, asked: bool) -> str:
     return (
         f"In {yes:,} of {answered:,} answers ({share}) a rater thought that they recognised who wrote one of the texts."
     )
+
+
+def without_words(
+    what: str,
+    challenger: str,
+    baseline: str,
+    tally: Tally,
+    summary: Summary | None,
+    interval: Interval | None,
+    with_all: Standing,
+) -> str:
+    """What the votes say that are left without "these pairs"; ``with_all`` is what all of them together say.
+
+    Without an interval to show, it says so as the result itself would.
+    """
+    standing = verdict(summary, interval)
+    if summary is None or interval is None:
+        said = f"Without {what}: {headline(challenger, baseline, tally, summary, None, None)}"
+    else:
+        still = "still " if standing is with_all else ""
+        two = f"{challenger} is {still}{standing} than {baseline}"
+        if standing is Standing.OPEN:
+            two = f"it is {still}open between {challenger} and {baseline}"
+        low, high = percent(interval.low), percent(interval.high)
+        rate = f"a win rate of {percent(summary.p)}, and the true one could be anywhere from {low} to {high}"
+        said = f"Without {what} {two}: {rate}."
+    return said if standing is with_all else said + _WITH_ALL.get(with_all, "")

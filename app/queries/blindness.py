@@ -11,21 +11,14 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from app.domain.checks import leak_words, recognition_words
+from app.domain.checks import leak_words, recognition_words, without_words
 from app.domain.intervals import live, too_early
 from app.domain.tally import Tally
 from app.domain.terms import BallotState, Choice, Outcome, PairKind, VoterKind
-from app.domain.words import Standing, headline
 from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Recognition, Verdict, Voter
 from app.queries.results import SIMULATED, Cell, PairTally, cell, pair_tallies, pool
 
 _NOTHING = Tally(0, 0, 0)
-_WITH_ALL = {
-    Standing.BETTER: " With all votes it is better.",
-    Standing.WORSE: " With all votes it is worse.",
-    Standing.OPEN: " With all votes it is still open.",
-}
-"""Where leaving votes out changes what may be said."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +108,8 @@ def blindness(
     without_flagged: list[str] = []
     without_yes: list[str] = []
     label = _label(session, batch_id)
+    these_pairs = "this pair" if len(flagged) == 1 else "these pairs"
+    these_votes = "this vote" if given.yes_votes == 1 else "these votes"
     for (first, second), pairs in sorted(found.items(), key=lambda item: [place.get(id_, 0) for id_ in item[0]]):
         two = (names[first], names[second])
         clean = [pair for pair in pairs if pair.pair_id not in flagged]
@@ -127,9 +122,9 @@ def blindness(
         )
         matchups.append(one)
         if one.unflagged:
-            without_flagged.append(label + _finding(*two, clean, one.whole, one.unflagged))
+            without_flagged.append(label + _finding(these_pairs, *two, clean, one.whole))
         if one.unrecognised:
-            without_yes.append(label + _finding(*two, unnoticed, one.whole, one.unrecognised))
+            without_yes.append(label + _finding(these_votes, *two, unnoticed, one.whole))
     asked = session.get_one(EvalBatch, batch_id).ask_recognised
     return Blindness(
         shown=len(flag_of),
@@ -178,11 +173,10 @@ def votes_of(outcome: Outcome, choice: Choice, votes: int = 1) -> Tally:
     )
 
 
-def _finding(first: str, second: str, pairs: list[PairTally], whole: Cell, part: Cell) -> str:
+def _finding(what: str, first: str, second: str, pairs: list[PairTally], whole: Cell) -> str:
     tally, summary = pool(pairs)
     shown = None if summary is None or too_early(summary) else live(summary)
-    said = f"Without them: {headline(second, first, tally, summary, shown, None)}"
-    return said if part.standing is whole.standing else said + _WITH_ALL.get(whole.standing, "")
+    return without_words(what, second, first, tally, summary, shown, whole.standing)
 
 
 def _members(session: Session, batch_id: uuid.UUID) -> dict[uuid.UUID, str]:

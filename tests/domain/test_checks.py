@@ -1,8 +1,10 @@
 import pytest
 
-from app.domain.checks import gold_words, leak_words, placebo_words, recognition_words, suspect_words
+from app.domain.checks import gold_words, leak_words, placebo_words, recognition_words, suspect_words, without_words
+from app.domain.intervals import live, too_early
 from app.domain.pairing import drawn
-from app.domain.tally import Tally
+from app.domain.tally import ClusterSums, Tally, summarise
+from app.domain.words import Standing
 
 
 @pytest.mark.parametrize(
@@ -82,3 +84,29 @@ def test_texts_that_name_their_author_in_words(flagged: int, shown: int, uncheck
 )
 def test_recognition_in_words(yes: int, answered: int, asked: bool, words: str) -> None:
     assert words in recognition_words(yes, answered, asked=asked)
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "with_all", "words"),
+    [
+        (18, 2, Standing.BETTER, "Without these pairs new is still better than old: a win rate of 90%, and"),
+        (
+            2,
+            18,
+            Standing.BETTER,
+            "Without these pairs new is worse than old: a win rate of 10%, and the true one could",
+        ),
+        (10, 10, Standing.OPEN, "Without these pairs it is still open between new and old: a win rate of 50%, and"),
+        (10, 10, Standing.WORSE, "With all votes it is worse."),
+        (2, 1, Standing.BETTER, "Without these pairs: new is preferred in 2 of 3. Too early for a range: it needs"),
+        (2, 1, Standing.TOO_EARLY, "and has 3."),
+        (0, 0, Standing.TOO_EARLY, "Without these pairs: No votes yet on new against old."),
+    ],
+)
+def test_what_is_left_in_words(wins: int, losses: int, with_all: Standing, words: str) -> None:
+    tallies = [Tally(1, 0, 0)] * wins + [Tally(0, 1, 0)] * losses
+    summary = summarise(ClusterSums.from_tallies(tallies))
+    interval = None if summary is None or too_early(summary) else live(summary)
+    said = without_words("these pairs", "new", "old", Tally(wins, losses, 0), summary, interval, with_all)
+    assert words in said
+    assert ("With all votes" in said) is ((with_all, wins) in {(Standing.BETTER, 2), (Standing.WORSE, 10)})

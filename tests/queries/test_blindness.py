@@ -200,14 +200,16 @@ def test_too_early_in_the_words_of_the_results(session: Session, mixed: EvalBatc
     assert found.flagged_sentence == "In 3 of 8 pairs a text says who wrote it."
     [finding] = found.flagged_findings
     assert finding == (
-        "Without them: brie-v1/epoch-2 is preferred in 2 of 3 decisive votes, with 2 ties. Too early for a range: it "
-        "needs at least 5 decisive votes and has 3. With all votes it is still open."
+        "Without these pairs: brie-v1/epoch-2 is preferred in 2 of 3 decisive votes, with 2 ties. Too early for a range: "
+        "it needs at least 5 decisive votes and has 3. With all votes it is open."
     )
     assert found.recognised_sentence == (
         "In 3 of 5 answers (60%) a rater thought that they recognised who wrote one of the texts."
     )
     [finding] = found.recognised_findings
-    assert finding.startswith("Without them: brie-v1/epoch-2 is preferred in 3 of 3 decisive votes, with 2 ties. Too")
+    assert finding.startswith(
+        "Without these votes: brie-v1/epoch-2 is preferred in 3 of 3 decisive votes, with 2 ties. Too"
+    )
 
 
 def test_the_intervals_are_those_of_the_votes_that_are_left(session: Session, tmp_path: Path) -> None:
@@ -230,7 +232,10 @@ def test_a_finding_that_rests_on_flagged_pairs_is_told(session: Session, tmp_pat
     found = blindness(session, batch.id)
     assert (found.matchups[0].whole.standing, found.matchups[0].unflagged.standing) == (Standing.BETTER, Standing.OPEN)
     [finding] = found.flagged_findings
-    assert finding.endswith("Neither is ahead. With all votes it is better.")
+    assert finding.startswith(
+        "Without these pairs it is open between brie-v1/epoch-2 and tiny: a win rate of 50%, and the true"
+    )
+    assert finding.endswith(" With all votes it is better.")
 
 
 def test_only_answers_on_votes_that_count_are_read(session: Session, tmp_path: Path) -> None:
@@ -288,7 +293,7 @@ def test_simulated_votes_are_said_to_be_such(session: Session, tmp_path: Path) -
     while simulation.vote_once(session, batch.id, voter, taste, rates, rules=RULES, now=NOW, rng=rng):
         pass
     [finding] = blindness(session, batch.id).flagged_findings
-    assert finding.startswith("With simulated votes: Without them: ")
+    assert finding.startswith("With simulated votes: Without this pair: ")
 
 
 # ------------------------------------------------------------------------------------------------ the report
