@@ -200,8 +200,8 @@ def test_too_early_in_the_words_of_the_results(session: Session, mixed: EvalBatc
     assert found.flagged_sentence == "In 3 of 8 pairs a text says who wrote it."
     [finding] = found.flagged_findings
     assert finding == (
-        "Without these pairs: brie-v1/epoch-2 is preferred in 2 of 3 decisive votes, with 2 ties. Too early for a range: "
-        "it needs at least 5 decisive votes and has 3. With all votes it is open."
+        "Without these pairs: brie-v1/epoch-2 is preferred in 2 of 3 decisive votes, with 2 ties. Too early for a "
+        "range: it needs at least 5 decisive votes and has 3. With all votes it is open."
     )
     assert found.recognised_sentence == (
         "In 3 of 5 answers (60%) a rater thought that they recognised who wrote one of the texts."
