@@ -31,10 +31,26 @@ class Answers:
     answered: int = 0
     yes: Mapping[uuid.UUID, Tally] = field(default_factory=dict)
 
+    def __add__(self, other: "Answers") -> "Answers":
+        pairs = self.yes.keys() | other.yes.keys()
+        yes = {pair: self.yes.get(pair, _NOTHING) + other.yes.get(pair, _NOTHING) for pair in pairs}
+        return Answers(self.answered + other.answered, yes)
+
     @property
     def yes_votes(self) -> int:
         """How many votes have a yes."""
         return sum(tally.n for tally in self.yes.values())
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Raters whose votes do not count, and what these are by pair, from the side of ``second``."""
+
+    voters: Collection[uuid.UUID] = ()
+    counts: Mapping[uuid.UUID, Tally] = field(default_factory=dict)
+
+
+NOBODY = LeftOut()
 
 
 @dataclass(frozen=True)
@@ -85,19 +101,24 @@ def blindness(
     batch_id: uuid.UUID,
     counts: Mapping[uuid.UUID, Tally] | None = None,
     *,
-    answers: Answers | None = None,
+    out: LeftOut = NOBODY,
+    answers: Mapping[uuid.UUID, Answers] | None = None,
     flags: Mapping[uuid.UUID, bool | None] | None = None,
 ) -> Blindness:
     """What is known of the blindness of an eval batch so far.
 
-    ``counts`` are votes by pair that were counted anew, see ``results_page``; whoever leaves votes out of them gives
-    the ``answers`` of the votes that are left. ``flags`` are those of the texts, looked at again.
+    ``out``: raters whose votes are in no number. What is counted anew holds the votes of everybody: ``counts`` by pair,
+    see ``results_page``, and ``answers`` by voter; ``flags`` by pair are those of the texts, looked at again.
     """
-    given = answers_of(session, batch_id) if answers is None else answers
+    if answers is None:
+        given = answers_of(session, batch_id, out.voters)
+    else:
+        given = sum((said for voter_id, said in answers.items() if voter_id not in out.voters), Answers())
     found: dict[tuple[uuid.UUID, uuid.UUID], list[PairTally]] = defaultdict(list)
     flag_of: dict[uuid.UUID, bool | None] = {}
     for pair, tally in pair_tallies(session, batch_id, PairKind.MAIN, VoterKind.RATER, counts):
-        found[pair.first_id, pair.second_id].append(tally)
+        kept = replace(tally, tally=tally.tally - out.counts.get(pair.id, _NOTHING))
+        found[pair.first_id, pair.second_id].append(kept)
         if pair.settled is None:
             flag_of[pair.id] = pair.self_identifies if flags is None else flags.get(pair.id)
     flagged = {pair_id for pair_id, flag in flag_of.items() if flag}

@@ -20,7 +20,7 @@ def report(
     batch_id: uuid.UUID,
     counts: Mapping[uuid.UUID, Tally] | None = None,
     *,
-    answers: Answers | None = None,
+    answers: Mapping[uuid.UUID, Answers] | None = None,
     flags: Mapping[uuid.UUID, bool | None] | None = None,
 ) -> dict[str, Any]:
     """Everything the results page shows. Where canaries found an order mixed up, there is no matchup to quote.

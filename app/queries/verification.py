@@ -27,7 +27,6 @@ from app.models import (
     Voter,
 )
 from app.models import Tally as StoredTally
-from app.queries.blindness import Answers
 from app.queries.report import report
 from app.queries.verification_findings import Checked, Findings, Mismatch
 from app.queries.verification_pairs import PairFacts, verify_pairs, verify_plan, verify_prompts
@@ -122,9 +121,8 @@ def _report(
     }
     row = f"Report of {batch.name}"
     flags = {pair_id: one.flagged for pair_id, one in pairs.items()}
-    answers = Answers(recount.answered, recount.recognised)
     published = report(session, batch.id)
-    again = report(session, batch.id, counts=counts, answers=answers, flags=flags)
+    again = report(session, batch.id, counts=counts, answers=recount.answers, flags=flags)
     settled = sum(one.is_settled for one in pairs.values() if one.kind is PairKind.MAIN)
     again["batch"] |= {
         "pairs": sum(one.kind is PairKind.MAIN for one in pairs.values()),

@@ -12,7 +12,7 @@ from app.domain.tally import Tally
 from app.domain.terms import BallotState, Choice, PairKind, VoterKind
 from app.models import Ballot, EvalBatch, Recognition, Verdict
 from app.models import Tally as StoredTally
-from app.queries.blindness import votes_of
+from app.queries.blindness import Answers, votes_of
 from app.queries.verification_findings import Findings, streamed
 from app.queries.verification_pairs import PairFacts
 
@@ -30,10 +30,17 @@ class Recount:
     tallies: dict[tuple[uuid.UUID, VoterKind], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     simulated_votes: int = 0
     votes: int = 0
-    answered: int = 0
-    """Votes on main pairs of which a rater said whether they recognised one."""
-    recognised: dict[uuid.UUID, Tally] = field(default_factory=dict)
-    """Those with a yes, by pair."""
+    answered: Counter[uuid.UUID] = field(default_factory=Counter)
+    """Votes by rater of which they said whether they recognised one."""
+    recognised: dict[uuid.UUID, dict[uuid.UUID, Tally]] = field(default_factory=lambda: defaultdict(dict))
+    """Those with a yes, by rater and pair."""
+
+    @property
+    def answers(self) -> dict[uuid.UUID, Answers]:
+        """What each rater said of recognising somebody."""
+        return {
+            voter_id: Answers(count, self.recognised.get(voter_id, {})) for voter_id, count in self.answered.items()
+        }
 
 
 def count(recount: Recount, ballot: Ballot, row: Row[*tuple[object, ...]]) -> None:
@@ -53,10 +60,12 @@ def count(recount: Recount, ballot: Ballot, row: Row[*tuple[object, ...]]) -> No
         recount.simulated_votes += row.simulated
         recognition: Recognition | None = row.Recognition
         if recognition is not None:
-            recount.answered += 1
+            recount.answered[ballot.voter_id] += 1
             if recognition.recognised:
-                before = recount.recognised.get(ballot.pair_id, Tally(0, 0, 0))
-                recount.recognised[ballot.pair_id] = before + votes_of(verdict.outcome, verdict.choice)
+                yes = recount.recognised[ballot.voter_id]
+                yes[ballot.pair_id] = yes.get(ballot.pair_id, Tally(0, 0, 0)) + votes_of(
+                    verdict.outcome, verdict.choice
+                )
 
 
 def verify_tallies(

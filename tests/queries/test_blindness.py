@@ -16,7 +16,7 @@ from app.domain.tally import Summary, Tally
 from app.domain.terms import Choice, Design, Order, Outcome, PairKind, Settled
 from app.domain.words import Standing
 from app.models import Ballot, EvalBatch, Pair, Prompt, Verdict, Voter
-from app.queries.blindness import Answers, Blindness, answers_of, blindness
+from app.queries.blindness import Answers, Blindness, LeftOut, answers_of, blindness
 from app.queries.report import report
 from app.queries.results import results_page
 from app.queries.seals import pair_seal
@@ -261,13 +261,19 @@ def test_only_answers_on_votes_that_count_are_read(session: Session, tmp_path: P
 
 def test_whoever_leaves_voters_out_leaves_their_answers_out(session: Session, tmp_path: Path) -> None:
     batch = make_study(session, tmp_path, prompts=2, ask_recognised=True, votes_per_pair=2).batch
-    vote(session, batch, {0: SECOND, 1: SECOND}, {0: True, 1: False})
+    kept_by = vote(session, batch, {0: SECOND, 1: SECOND}, {0: True, 1: False})
     out = vote(session, batch, {0: FIRST, 1: FIRST}, {0: True, 1: True})
     kept = answers_of(session, batch.id, {out.id})
     assert (kept.answered, kept.yes_votes) == (2, 1)
-    by_pair = {pair.id: Tally(1, 0, 0) for pair in session.scalars(select(Pair).where(Pair.eval_batch_id == batch.id))}
-    [one] = blindness(session, batch.id, by_pair, answers=kept).matchups
+    by_pair = session.scalars(select(Pair.id).where(Pair.eval_batch_id == batch.id)).all()
+    theirs = dict.fromkeys(by_pair, Tally(0, 1, 0))
+    found = blindness(session, batch.id, out=LeftOut({out.id}, theirs))
+    [one] = found.matchups
     assert (counts(one.whole), counts(one.unrecognised)) == ((2, 2, 0, 0, 0, 2), (1, 1, 0, 0, 0, 1))
+    everybody = {pair: Tally(1, 1, 0) for pair in by_pair}
+    said = {kept_by.id: kept, out.id: Answers(2, theirs)}
+    assert blindness(session, batch.id, everybody, out=LeftOut({out.id}, theirs), answers=said) == found
+    assert blindness(session, batch.id, everybody, answers=said) == blindness(session, batch.id)
 
 
 def test_each_matchup_stands_for_itself(session: Session, tmp_path: Path) -> None:
