@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.address import last_known
+from app.cli.exclusion import EXCLUSION_HELP, exclusion_of
 from app.cli.follow import follow
 from app.cli.library import DetachFlag, NameOption
 from app.cli.output import JsonFlag, console, print_json, print_rows
@@ -48,6 +49,9 @@ def launch(
     votes_per_rater: Annotated[int | None, typer.Option(help="Votes by one rater, at most.")] = None,
     most_votes: Annotated[int | None, typer.Option(help="Votes in all, at most.")] = None,
     reveal: Annotated[Reveal, typer.Option(help="When it is told who wrote what.")] = Reveal.AT_CLOSE,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Leave raters out: " + EXCLUSION_HELP + "; may be given several times.")
+    ] = None,
     name: NameOption = "",
     detach: DetachFlag = False,
 ) -> None:
@@ -65,6 +69,7 @@ def launch(
         seed=seed,
         allow_repeats=allow_repeats,
         reveal=reveal,
+        exclusion=exclusion_of(exclude or []),
         rater_limit=votes_per_rater,
         vote_limit=most_votes,
         gold_pairs=gold,

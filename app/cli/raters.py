@@ -13,6 +13,7 @@ from app.db import session_scope
 from app.domain.errors import NotFoundError
 from app.models import EvalBatch, Invite
 from app.queries.lookup import find_batch
+from app.queries.quality import excluded_of
 from app.queries.raters import InviteRow, RaterRow, invite_rows, rater_rows
 from app.services import accounts, invites
 
@@ -56,7 +57,7 @@ def raters_list(
         mine = (Invite.eval_batch_id == only.id,) if only else ()
         listed = [only] if only else session.query(EvalBatch).order_by(EvalBatch.created_at.desc(), EvalBatch.name)
         invited = invite_rows(session, *mine, now=now)
-        people = [(one.name, row) for one in listed for row in rater_rows(session, one.id)]
+        people = [(one.name, row) for one in listed for row in rater_rows(session, one, excluded_of(session, one))]
     rows = {"invites": [_invite(row) for row in invited], "raters": [_rater(name, row) for name, row in people]}
     if as_json:
         print_json(rows)
@@ -87,6 +88,7 @@ def _rater(batch: str, row: RaterRow) -> dict[str, object]:
         "last_at": row.last_at,
         "simulated": row.simulated,
         "seat_revoked_at": row.seat_revoked_at,
+        "excluded": " ".join(row.excluded),
     }
 
 

@@ -202,8 +202,7 @@ class ExclusionRule:
         for name in values:
             if name not in RULE_PARTS:
                 raise BadInputError(
-                    f"Nothing was launched: the rule for leaving raters out has no part {name!r}. "
-                    f"Its parts are {', '.join(RULE_PARTS)}."
+                    f"The rule for leaving raters out has no part {name!r}. Its parts are {', '.join(RULE_PARTS)}."
                 )
         kept: dict[str, Any] = {}
         for share, (low, high, what) in _SHARES.items():
@@ -212,7 +211,7 @@ class ExclusionRule:
             if _VOTES[share] in values:
                 if share not in values:
                     raise BadInputError(
-                        f"Nothing was launched: {_VOTES[share]} says from how many votes on the rule speaks, and not "
+                        f"{_VOTES[share]} says from how many votes on the rule for leaving raters out speaks, and not "
                         f"what it asks for. Give {share} as well."
                     )
                 kept[_VOTES[share]] = _count(_VOTES[share], values[_VOTES[share]])
@@ -262,12 +261,12 @@ class ExclusionRule:
         gold, agreement = sheet.gold, sheet.agreement
         if self.gold_min is not None and _below(gold, self.gold_min, self.gold_votes):
             found.append(
-                f"Preferred the better text in {_half(gold.score)} of {gold.n} votes on gold pairs; "
+                f"Preferred the better text in {in_halves(gold.score)} of {gold.n} votes on gold pairs; "
                 f"the rule asks for {percent(self.gold_min)}."
             )
         if self.agreement_min is not None and _below(agreement, self.agreement_min, self.agreement_votes):
             found.append(
-                f"Agreed with themselves on {_half(agreement.score)} of {agreement.n} pairs shown again; "
+                f"Agreed with themselves on {in_halves(agreement.score)} of {agreement.n} pairs shown again; "
                 f"the rule asks for {percent(self.agreement_min)}."
             )
         if self.fast_max is not None and sheet.timed >= self.fast_votes and (sheet.fast_share or 0) > self.fast_max:
@@ -293,7 +292,8 @@ def _from(votes: int) -> str:
     return f"(from {votes} on)" if votes > 1 else "(from the first on)"
 
 
-def _half(score: float) -> str:
+def in_halves(score: float) -> str:
+    """A count with ties as halves: ``7``, ``3½``."""
     whole = math.floor(score)
     if score == whole:
         return str(whole)
@@ -304,7 +304,8 @@ def _share(name: str, value: Any, low: float, high: float, what: str) -> float:
     share = _number(value)
     if share is None or not low <= share <= high:
         raise BadInputError(
-            f"Nothing was launched: {name} says {what}, as a share from {low:g} to {high:g}, and {value!r} is none."
+            f"The rule for leaving raters out is wrong: {name} says {what}, as a share from {low:g} to {high:g}, "
+            f"and {value!r} is none."
         )
     return share
 
@@ -313,8 +314,8 @@ def _count(name: str, value: Any) -> int:
     votes = _number(value)
     if votes is None or not votes.is_integer() or not 1 <= votes <= _MOST_VOTES:
         raise BadInputError(
-            f"Nothing was launched: {name} says from how many votes on the rule speaks, a whole number from 1 to "
-            f"{_MOST_VOTES}, and {value!r} is none."
+            f"The rule for leaving raters out is wrong: {name} says from how many votes on it speaks, a whole "
+            f"number from 1 to {_MOST_VOTES}, and {value!r} is none."
         )
     return int(votes)
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.errors import NotFoundError
 from app.domain.names import CANARY, GOLD, SAMPLE
+from app.domain.quality import ExclusionRule
 from app.domain.sampling import Sampling
 from app.domain.terms import BallotState, BatchState, CheckpointKind, Design, PairKind, Reveal, VoterKind
 from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Prompt, Response, Suite, Tally, Voter
@@ -240,13 +241,13 @@ def batch_page(session: Session, batch_id: uuid.UUID) -> BatchPage:
 
 
 def _checks(batch: EvalBatch) -> tuple[tuple[str, str], ...]:
-    rule = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in batch.exclusion.items())
+    rule = ExclusionRule.parse(batch.exclusion)
     return (
         ("Canaries", f"{batch.canary_pairs} pairs, by a script" if batch.canary_pairs else "none"),
         ("Placebo", f"{batch.placebo_pairs} pairs of the baseline with itself" if batch.placebo_pairs else "none"),
         ("Gold pairs", f"{batch.gold_pairs}, in both orders for each rater" if batch.gold_pairs else "none"),
         ("Repeats", f"{batch.repeat_pairs} pairs again for each rater" if batch.repeat_pairs else "none"),
-        ("Votes are left out", rule or "never"),
+        ("Raters are left out", "never" if rule.is_empty else rule.sentence),
         ("Asked if they recognised one", "after each vote" if batch.ask_recognised else "no"),
         ("Votes by one rater", f"at most {batch.rater_limit:,}" if batch.rater_limit else "no limit"),
         ("Votes in all", f"at most {batch.vote_limit:,}" if batch.vote_limit else "no limit but the plan"),

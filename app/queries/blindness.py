@@ -16,6 +16,7 @@ from app.domain.intervals import live, too_early
 from app.domain.tally import Tally
 from app.domain.terms import BallotState, Choice, Outcome, PairKind, VoterKind
 from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Recognition, Verdict, Voter
+from app.queries.quality import Excluded, excluded_of
 from app.queries.results import SIMULATED, Cell, PairTally, cell, pair_tallies, pool
 
 _NOTHING = Tally(0, 0, 0)
@@ -40,17 +41,6 @@ class Answers:
     def yes_votes(self) -> int:
         """How many votes have a yes."""
         return sum(tally.n for tally in self.yes.values())
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """Raters whose votes do not count, and what these are by pair, from the side of ``second``."""
-
-    voters: Collection[uuid.UUID] = ()
-    counts: Mapping[uuid.UUID, Tally] = field(default_factory=dict)
-
-
-NOBODY = LeftOut()
 
 
 @dataclass(frozen=True)
@@ -101,19 +91,22 @@ def blindness(
     batch_id: uuid.UUID,
     counts: Mapping[uuid.UUID, Tally] | None = None,
     *,
-    out: LeftOut = NOBODY,
+    excluded: Excluded | None = None,
     answers: Mapping[uuid.UUID, Answers] | None = None,
     flags: Mapping[uuid.UUID, bool | None] | None = None,
 ) -> Blindness:
     """What is known of the blindness of an eval batch so far.
 
-    ``out``: raters whose votes are in no number. What is counted anew holds the votes of everybody: ``counts`` by pair,
-    see ``results_page``, and ``answers`` by voter; ``flags`` by pair are those of the texts, looked at again.
+    Votes of those whom the rule of the plan leaves out are in no number; give ``excluded`` where it is known already.
+    What is counted anew holds the votes of everybody: ``counts`` by pair, see ``results_page``, and ``answers`` by
+    voter; ``flags`` by pair are those of the texts, looked at again.
     """
+    batch = session.get_one(EvalBatch, batch_id)
+    out = excluded_of(session, batch) if excluded is None else excluded
     if answers is None:
-        given = answers_of(session, batch_id, out.voters)
+        given = answers_of(session, batch_id, out.reasons)
     else:
-        given = sum((said for voter_id, said in answers.items() if voter_id not in out.voters), Answers())
+        given = sum((said for voter_id, said in answers.items() if voter_id not in out.reasons), Answers())
     found: dict[tuple[uuid.UUID, uuid.UUID], list[PairTally]] = defaultdict(list)
     flag_of: dict[uuid.UUID, bool | None] = {}
     for pair, tally in pair_tallies(session, batch_id, PairKind.MAIN, VoterKind.RATER, counts):
@@ -146,17 +139,16 @@ def blindness(
             without_flagged.append(label + _finding(these_pairs, *two, clean, one.whole))
         if one.unrecognised:
             without_yes.append(label + _finding(these_votes, *two, unnoticed, one.whole))
-    asked = session.get_one(EvalBatch, batch_id).ask_recognised
     return Blindness(
         shown=len(flag_of),
         flagged=len(flagged),
         unchecked=unchecked,
-        asked=asked,
+        asked=batch.ask_recognised,
         answered=given.answered,
         yes=given.yes_votes,
         flagged_sentence=leak_words(len(flagged), len(flag_of), unchecked),
         flagged_findings=tuple(without_flagged),
-        recognised_sentence=recognition_words(given.yes_votes, given.answered, asked=asked),
+        recognised_sentence=recognition_words(given.yes_votes, given.answered, asked=batch.ask_recognised),
         recognised_findings=tuple(without_yes),
         matchups=tuple(matchups),
     )

@@ -18,6 +18,7 @@ from app.queries.checkpoints import CheckpointPage, checkpoint_page
 from app.queries.leaks import names_of
 from app.queries.pair_filters import PairFilter, PairOutcome, conditions, order_of, outcome_of, pairs_with
 from app.queries.pairs import PAGE, preferred
+from app.queries.quality import excluded_of
 from app.queries.results import of_second
 from app.queries.reveal import PairsBatch, Reading, batch_of
 from app.queries.suites import Message, messages_of
@@ -72,6 +73,8 @@ class VoteRow:
     retracted: bool
     surplus: bool
     repeat: bool
+    excluded: bool
+    """Cast by a rater whom the rule of the plan leaves out of the results; a vote on the pair all the same."""
 
     @property
     def counted(self) -> bool:
@@ -167,7 +170,7 @@ def pair_page(session: Session, batch_id: uuid.UUID, pair_id: uuid.UUID, wanted:
             votes=tally,
             second=second,
             first=first,
-            cast=_cast(session, pair_id, first.name, second.name),
+            cast=_cast(session, stored, pair_id, first.name, second.name),
             neighbours=_neighbours(session, stored, batch, pair_id, wanted),
         ),
     )
@@ -189,8 +192,9 @@ def _author(session: Session, checkpoint_id: uuid.UUID, response_id: uuid.UUID, 
     )
 
 
-def _cast(session: Session, pair_id: uuid.UUID, first: str, second: str) -> tuple[VoteRow, ...]:
+def _cast(session: Session, batch: EvalBatch, pair_id: uuid.UUID, first: str, second: str) -> tuple[VoteRow, ...]:
     """Every verdict on the pair in the order in which they were cast, those outside of n among them."""
+    excluded = excluded_of(session, batch).reasons
     query = (
         select(Verdict, Ballot, Voter)
         .join(Ballot, Ballot.id == Verdict.ballot_id)
@@ -213,6 +217,7 @@ def _cast(session: Session, pair_id: uuid.UUID, first: str, second: str) -> tupl
             retracted=verdict.retracted_at is not None,
             surplus=verdict.surplus,
             repeat=ballot.is_repeat,
+            excluded=voter.id in excluded,
         )
         for verdict, ballot, voter in session.execute(query)
     )

@@ -10,9 +10,11 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from app.domain.errors import NotFoundError
+from app.domain.quality import Sheet
 from app.domain.terms import BallotState, BatchState, Role, VoterKind
 from app.models import Account, Ballot, EvalBatch, Invite, Seat, Voter
 from app.queries.paging import FIRST_PAGE, Wanted, Window, find
+from app.queries.quality import Excluded, excluded_of, sheets_of
 
 MOST_BATCHES = 8
 """Eval batches on the first page of raters; all of them are one link away."""
@@ -49,6 +51,9 @@ class RaterRow:
     """When the last ballot was shown, voted on or skipped."""
     joined_at: datetime | None
     seat_revoked_at: datetime | None
+    sheet: Sheet
+    """What the votes look like. ``excluded`` says why the rule of the plan leaves them out; empty: it does not."""
+    excluded: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,7 @@ class BatchRatersPage:
     invites: tuple[InviteRow, ...]
     rows: tuple[RaterRow, ...]
     window: Window
+    excluded: Excluded
 
 
 def raters_page(session: Session, wanted: Wanted = FIRST_PAGE, *, now: datetime) -> RatersPage:
@@ -175,11 +181,13 @@ def batch_raters_page(
         raise NotFoundError("There is no such eval batch. The list of eval batches shows what exists.")
     order = (Voter.name, Voter.id)
     ids, window = find(session, wanted, Voter, order, Voter.name, within=_takes_part(batch_id))
+    excluded = excluded_of(session, batch)
     return BatchRatersPage(
         batch=_batches(session, [batch], now=now)[0],
         invites=invite_rows(session, Invite.eval_batch_id == batch_id, now=now),
-        rows=rater_rows(session, batch_id, Voter.id.in_(ids)),
+        rows=rater_rows(session, batch, excluded, Voter.id.in_(ids)),
         window=window,
+        excluded=excluded,
     )
 
 
@@ -214,13 +222,13 @@ def invite_rows(session: Session, *conditions: Any, now: datetime) -> tuple[Invi
     )
 
 
-def rater_rows(session: Session, batch_id: uuid.UUID, *conditions: Any) -> tuple[RaterRow, ...]:
-    """Voters of an eval batch by name, each with how far it is, in two queries."""
+def rater_rows(session: Session, batch: EvalBatch, excluded: Excluded, *conditions: Any) -> tuple[RaterRow, ...]:
+    """Voters of an eval batch by name, each with how far it is and what its votes look like."""
     found = session.execute(
         select(Voter, Seat.joined_at, Seat.revoked_at, Account.role, Account.disabled_at)
-        .outerjoin(Seat, and_(Seat.voter_id == Voter.id, Seat.eval_batch_id == batch_id))
+        .outerjoin(Seat, and_(Seat.voter_id == Voter.id, Seat.eval_batch_id == batch.id))
         .outerjoin(Account, Account.voter_id == Voter.id)
-        .where(_takes_part(batch_id), *conditions)
+        .where(_takes_part(batch.id), *conditions)
         .order_by(Voter.name, Voter.id)
     ).all()
     ids = [voter.id for voter, *_ in found]
@@ -229,7 +237,7 @@ def rater_rows(session: Session, batch_id: uuid.UUID, *conditions: Any) -> tuple
             Ballot.voter_id, Ballot.state, func.count(Ballot.id),
             func.max(func.coalesce(Ballot.closed_at, Ballot.issued_at), type_=Ballot.issued_at.type),
         )
-        .where(Ballot.eval_batch_id == batch_id, Ballot.voter_id.in_(ids))
+        .where(Ballot.eval_batch_id == batch.id, Ballot.voter_id.in_(ids))
         .group_by(Ballot.voter_id, Ballot.state)
     )  # fmt: skip
     ballots: dict[uuid.UUID, dict[BallotState, int]] = {}
@@ -237,6 +245,7 @@ def rater_rows(session: Session, batch_id: uuid.UUID, *conditions: Any) -> tuple
     for voter_id, state, count, moment in counted:
         ballots.setdefault(voter_id, {})[state] = count
         last[voter_id] = max(moment, last.get(voter_id, moment))
+    sheets = sheets_of(session, batch, ids)
     return tuple(
         RaterRow(
             voter_id=voter.id,
@@ -250,6 +259,8 @@ def rater_rows(session: Session, batch_id: uuid.UUID, *conditions: Any) -> tuple
             last_at=last.get(voter.id),
             joined_at=joined_at,
             seat_revoked_at=revoked_at,
+            sheet=sheets.get(voter.id, Sheet()),
+            excluded=excluded.reasons.get(voter.id, ()),
         )
         for voter, joined_at, revoked_at, role, disabled_at in found
     )

@@ -4,12 +4,15 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.domain.quality import Marks, Sheet
 from app.domain.tally import Tally
-from app.models import EvalBatch
+from app.models import EvalBatch, Voter
 from app.queries.blindness import Answers, Apart, Blindness, blindness
 from app.queries.controls import Canaries, Gold, Placebo, checks_of
+from app.queries.quality import Excluded, sheets_of
 from app.queries.results import Cell, Matchup, results_page
 
 SCHEMA = "brie-arena-report/1"
@@ -52,10 +55,15 @@ def report(
         },
         "mapping_suspect": checks.suspect,
         "matchups": [] if checks.suspect else [_matchup(matchup) for matchup in page.matchups],
+        "excluded": _excluded(page.excluded),
+        "quality": _quality(session, session.get_one(EvalBatch, batch_id), page.excluded),
         "placebo": _placebo(checks.placebo) if checks.placebo else None,
         "canaries": _canaries(checks.canaries) if checks.canaries else None,
         "gold": _gold(checks.gold) if checks.gold else None,
-        "leaks": _leaks(blindness(session, batch_id, counts, answers=answers, flags=flags), suspect=checks.suspect),
+        "leaks": _leaks(
+            blindness(session, batch_id, counts, excluded=page.excluded, answers=answers, flags=flags),
+            suspect=checks.suspect,
+        ),
     }
 
 
@@ -69,6 +77,7 @@ def _matchup(matchup: Matchup) -> dict[str, Any]:
             "domains": {cell.label: _cell(cell) for cell in matchup.domains},
             "categories": {cell.label: _cell(cell) for cell in matchup.categories},
             "with_settled": _cell(matchup.with_settled),
+            "with_everybody": _cell(matchup.with_everybody) if matchup.with_everybody else None,
         },
         "settled": {
             "wins": matchup.settled.wins,
@@ -76,6 +85,46 @@ def _matchup(matchup: Matchup) -> dict[str, Any]:
             "ties": matchup.settled.ties,
         },
     }
+
+
+def _excluded(excluded: Excluded) -> dict[str, Any]:
+    return {
+        "rule": excluded.rule.as_dict(),
+        "sentence": excluded.rule.sentence,
+        "raters": excluded.raters,
+        "votes": excluded.votes,
+    }
+
+
+def _quality(session: Session, batch: EvalBatch, excluded: Excluded) -> list[dict[str, Any]]:
+    sheets = sheets_of(session, batch)
+    names = session.execute(select(Voter.id, Voter.name, Voter.simulated).where(Voter.id.in_(sheets)))
+    return [
+        {
+            "voter": voter.name,
+            "simulated": voter.simulated,
+            **_sheet(sheets[voter.id]),
+            "excluded": list(excluded.reasons.get(voter.id, ())),
+        }
+        for voter in sorted(names, key=lambda voter: (voter.name, str(voter.id)))
+    ]
+
+
+def _sheet(sheet: Sheet) -> dict[str, Any]:
+    return {
+        "votes": sheet.votes,
+        "skips": sheet.skips,
+        "gold": {"a": _marks(sheet.gold_as_a), "b": _marks(sheet.gold_as_b)},
+        "repeats": _marks(sheet.agreement),
+        "sides": {"a": sheet.side_a, "b": sheet.side_b, "none": sheet.no_side},
+        "timed": sheet.timed,
+        "fast": sheet.fast,
+        "median_seconds": sheet.median_seconds,
+    }
+
+
+def _marks(marks: Marks) -> dict[str, int]:
+    return {"right": marks.right, "wrong": marks.wrong, "tie": marks.ties}
 
 
 def _placebo(placebo: Placebo) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 
@@ -19,6 +19,7 @@ from app.domain.words import Standing, headline, verdict
 from app.models import Checkpoint, EvalBatch, Pair, Prompt
 from app.models import Tally as StoredTally
 from app.queries.batches import BatchRow, batch_rows
+from app.queries.quality import Excluded, excluded_of
 
 DOMAIN_WORDS = {Domain.IN_DOMAIN: "in-domain", Domain.OUT_OF_DOMAIN: "out-of-domain"}
 _NOTHING = Tally(0, 0, 0)
@@ -57,6 +58,8 @@ class Matchup:
     settled: Tally
     """Pairs decided by their texts alone; outside n."""
     with_settled: Cell
+    with_everybody: Cell | None
+    """With the raters whom the rule of the plan leaves out; ``None`` while it leaves out nobody."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class ResultsPage:
 
     batch: BatchRow
     matchups: tuple[Matchup, ...]
+    excluded: Excluded
     repeats_allowed: bool
     """Whether one rater may have read the same baseline text in several pairs."""
 
@@ -79,6 +83,8 @@ class PairTally:
     category: str
     tally: Tally
     settled: Tally
+    left_out: Tally = _NOTHING
+    """What raters said whom the rule leaves out; not in ``tally``."""
 
 
 def results_page(session: Session, batch_id: uuid.UUID, counts: Mapping[uuid.UUID, Tally] | None = None) -> ResultsPage:
@@ -90,15 +96,19 @@ def results_page(session: Session, batch_id: uuid.UUID, counts: Mapping[uuid.UUI
     rows = batch_rows(session, EvalBatch.id == batch_id)
     if not rows:
         raise NotFoundError("There is no such eval batch. The list of eval batches shows what exists.")
+    batch = session.get_one(EvalBatch, batch_id)
+    excluded = excluded_of(session, batch)
     found: dict[tuple[uuid.UUID, uuid.UUID], list[PairTally]] = defaultdict(list)
-    for pair, tally in pair_tallies(session, batch_id, PairKind.MAIN, VoterKind.RATER, counts):
-        found[pair.first_id, pair.second_id].append(tally)
+    for pair, everybody in pair_tallies(session, batch_id, PairKind.MAIN, VoterKind.RATER, counts):
+        left_out = excluded.counts.get(pair.id, _NOTHING)
+        kept = replace(everybody, tally=everybody.tally - left_out, left_out=left_out)
+        found[pair.first_id, pair.second_id].append(kept)
     names = dict(session.execute(select(Checkpoint.id, Checkpoint.name)).all())
     position = {name: place for place, name in enumerate((rows[0].baseline, *rows[0].challengers))}
     label = SIMULATED if rows[0].simulated_votes else ""
     matchups = [_matchup(names[first], names[second], second, pairs, label) for (first, second), pairs in found.items()]
     matchups.sort(key=lambda m: (position.get(m.first, 0), position.get(m.second, 0)))
-    return ResultsPage(rows[0], tuple(matchups), session.get_one(EvalBatch, batch_id).allow_repeats)
+    return ResultsPage(rows[0], tuple(matchups), excluded, batch.allow_repeats)
 
 
 def pair_tallies(
@@ -164,6 +174,9 @@ def _matchup(first: str, second: str, second_id: uuid.UUID, pairs: list[PairTall
         categories=tuple(cell(c.replace("_", " "), [p for p in pairs if p.category == c]) for c in categories),
         settled=reduce(add, (pair.settled for pair in pairs), _NOTHING),
         with_settled=cell("with settled pairs", pairs, lambda pair: pair.tally + pair.settled),
+        with_everybody=cell("with everybody", pairs, lambda pair: pair.tally + pair.left_out)
+        if any(pair.left_out.n for pair in pairs)
+        else None,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from app.domain.errors import BadInputError
 from app.domain.tally import Tally
 from app.domain.terms import PairKind, VoterKind
 from app.models import (
@@ -80,7 +81,12 @@ def verify(session: Session, secret: bytes, batch_id: uuid.UUID | None = None) -
         must = sealed_since is not None and batch.created_at > sealed_since
         try:
             _batch(session, batch, secret, of_batch, must=must)
-        except (LookupError, ValueError, TypeError) as error:  # a value that no enum, number or text of ours can be
+        except (
+            LookupError,
+            ValueError,
+            TypeError,
+            BadInputError,
+        ) as error:  # a value that no enum, number or text of ours can be
             of_batch.differs(f"A row of {batch.name}", "values that the arena writes", f"another one ({error})")
         if of_batch.bad_seals >= _MANY and not of_batch.checked.seals:
             of_batch.other_key(batch.name, of_batch.bad_seals)

@@ -11,6 +11,7 @@ from app import jobs
 from app.domain.errors import BadInputError, ConflictError
 from app.domain.names import CANARY, GOLD
 from app.domain.pairing import MAX_RESPONSES, matchups, planned_pairs
+from app.domain.quality import ExclusionRule
 from app.domain.sampling import Sampling, require_in_range
 from app.domain.terms import BatchState, CheckpointKind, Design, JobKind, JobState, Reveal
 from app.models import BatchCheckpoint, Checkpoint, EvalBatch, Job, Prompt, Suite
@@ -111,7 +112,7 @@ def freeze(
         replicates=plan.replicates,
         votes_per_pair=plan.votes_per_pair,
         allow_repeats=plan.allow_repeats,
-        exclusion=dict(plan.exclusion),
+        exclusion=ExclusionRule.parse(plan.exclusion).as_dict(),
         rater_limit=plan.rater_limit,
         vote_limit=plan.vote_limit,
         gold_pairs=plan.gold_pairs,
@@ -144,12 +145,29 @@ def freeze(
 def _check_numbers(plan: LaunchPlan) -> None:
     given = {name: value for name, value in vars(plan).items() if value is not None}
     require_in_range(given, {name: span for name, span in _PLAN_RANGES.items() if name in given})
-    if plan.exclusion:  # a rule that is stored and not applied would be worse than none
-        raise BadInputError("Nothing was launched: leaving raters out by a rule is not possible yet. Launch without.")
+    _check_exclusion(plan)
     if len(plan.name) > _LONGEST_NAME:
         raise BadInputError(f"Nothing was launched: the name may have {_LONGEST_NAME} characters at most.")
     if plan.sampling.temperature == 0 and plan.replicates > 1:
         raise BadInputError("Nothing was launched: at temperature 0 every replicate would be the same text.")
+
+
+def _check_exclusion(plan: LaunchPlan) -> None:
+    try:
+        rule = ExclusionRule.parse(plan.exclusion)
+    except BadInputError as error:
+        raise BadInputError(f"Nothing was launched. {error.message}") from error
+    looks_at = (
+        (rule.gold_min, rule.gold_votes, 2 * plan.gold_pairs, "votes on gold pairs", "gold pairs"),
+        (rule.agreement_min, rule.agreement_votes, plan.repeat_pairs, "pairs shown again", "repeats"),
+    )
+    for share, votes, there, what, ask_for in looks_at:
+        if share is not None and there < votes:
+            raise BadInputError(
+                f"Nothing was launched: the rule for leaving raters out looks at {what} from {votes} on, and the plan "
+                f"shows a rater {f'at most {there}' if there else 'none'}. Ask for more {ask_for}, or for a rule that "
+                "speaks earlier."
+            )
 
 
 def _check_controls(session: Session, plan: LaunchPlan) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from app.domain import words
+from app.domain.quality import in_halves
 from app.web import charts, markdown
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -121,6 +122,7 @@ FILTERS: dict[str, Callable[..., object]] = {
     "count": count,
     "duration": duration,
     "forest": charts.forest,
+    "halves": in_halves,
     "loss_plot": charts.loss_plot,
     "markdown": markdown.render,
     "moment": moment,

@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, Field
 
+from app.domain.quality import RULE_PARTS
 from app.domain.sampling import Sampling
 from app.domain.terms import Reveal
 from app.services.eval_batches import LaunchPlan
@@ -29,9 +30,18 @@ class LaunchForm(BaseModel):
     ask_recognised: bool = False
     rater_limit: int | None = None
     vote_limit: int | None = None
+    gold_min: float | None = None
+    gold_votes: int | None = None
+    agreement_min: float | None = None
+    agreement_votes: int | None = None
+    fast_max: float | None = None
+    fast_votes: int | None = None
+    side_max: float | None = None
+    side_votes: int | None = None
 
     def plan(self) -> LaunchPlan:
-        """The plan that was filled in."""
+        """The plan that was filled in. Numbers of votes count only beside the share that they belong to."""
+        rule = {name: getattr(self, name) for name in RULE_PARTS}
         return LaunchPlan(
             suite=self.suite,
             baseline=self.baseline,
@@ -43,6 +53,7 @@ class LaunchForm(BaseModel):
             seed=self.seed,
             allow_repeats=self.allow_repeats,
             reveal=self.reveal,
+            exclusion={name: value for name, value in rule.items() if value is not None},
             rater_limit=self.rater_limit,
             vote_limit=self.vote_limit,
             gold_pairs=self.gold_pairs,

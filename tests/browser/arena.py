@@ -135,8 +135,8 @@ class Arena:
                 voting.cast(session, ballot.id, script, choice, rules=rules, now=self.now)
             canaries.end(session, seat, now=self.now)
 
-    def vote_on_everything(self, batch: EvalBatch, voter: str, wanted: Callable[[PairKind], Outcome]) -> None:
-        """Votes by kind of pair, until nothing is left for this voter."""
+    def vote_on_everything(self, batch: EvalBatch, voter: str, wanted: Callable[[PairKind], Outcome] | None) -> None:
+        """Votes by kind of pair, or always for side A, until nothing is left for this voter."""
         rules = assignment.Rules(
             secret=self.settings.secret_key(), lease=timedelta(hours=1), grace=timedelta(minutes=2)
         )
@@ -145,8 +145,10 @@ class Arena:
             while (
                 ballot := assignment.issue(session, batch.id, who, rules=rules, now=self.now, rng=self.rng)
             ) is not None:
-                outcome = wanted(session.get_one(Pair, ballot.pair_id).kind)
-                choice = CHOICES.get((ballot.order, outcome), Choice.TIE)
+                choice = Choice.A
+                if wanted is not None:
+                    outcome = wanted(session.get_one(Pair, ballot.pair_id).kind)
+                    choice = CHOICES.get((ballot.order, outcome), Choice.TIE)
                 voting.cast(session, ballot.id, who, choice, rules=rules, now=self.now)
 
     def dataset(self) -> Dataset:

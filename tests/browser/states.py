@@ -3,13 +3,12 @@
 import random
 from collections.abc import Callable
 from datetime import timedelta
-from itertools import cycle
 from typing import Any
 
 from sqlalchemy import select
 
 from app.config import DATA
-from app.domain.terms import Choice, FinishReason, JobKind, JobState, Outcome, PairKind, Reveal
+from app.domain.terms import Choice, FinishReason, JobKind, JobState, Outcome, Reveal
 from app.models import Checkpoint, Dataset, EvalBatch, Job, Response, Run, Suite, Verdict
 from app.queries.paging import PAGE
 from app.queries.pair_filters import PairFilter, PairSort
@@ -18,7 +17,7 @@ from app.services import accounts
 from app.services.base_models import add_base_model
 from app.services.shipped import import_shipped
 from app.setup.state import SetupPhase
-from tests.browser import people, telling, texts
+from tests.browser import checks, people, telling, texts
 from tests.browser.arena import SCRIPT, Arena, Writer
 from tests.browser.page import Page
 from tests.browser.texts import noisy, reply
@@ -280,37 +279,6 @@ def pairs(arena: Arena) -> list[Page]:
     ]  # fmt: skip
 
 
-def checks(arena: Arena) -> list[Page]:
-    """Gold pairs, placebo and canaries: in the form, in the plan, and beside the results, well and badly."""
-    arena.worker()
-    arena.control_pairs()
-    arena.suite("checked", [f"What is the use of question {number}?" for number in range(16)])
-    every: dict[str, Any] = {
-        "canary_pairs": 4, "placebo_pairs": 12, "gold_pairs": 3, "repeat_pairs": 2, "rater_limit": 60,
-        "ask_recognised": True,
-    }  # fmt: skip
-    made = {}
-    for name, placebo in (
-        ("placebo-behaves", [FIRST, SECOND]),
-        ("placebo-off", [SECOND]),
-        ("mapping-suspect", [FIRST]),
-    ):
-        batch = arena.batch("checked", name=name, **every)
-        arena.write(batch)
-        arena.canaries(batch, FIRST if name == "mapping-suspect" else SECOND)
-        turns = cycle(placebo)
-        arena.vote_on_everything(
-            batch, "ines", lambda kind, turns=turns: next(turns) if kind is PairKind.PLACEBO else SECOND
-        )
-        made[name] = batch
-    return [
-        Page("launch", "/batches/launch", "main details summary"),
-        Page("batch", f"/batches/{made['placebo-behaves'].id}", "main .button-main"),
-        *(Page(f"results-{name}", f"/results/{batch.id}", "main summary") for name, batch in made.items()),
-        Page("home-suspect", "/", "main a"),
-    ]
-
-
 def _closed(
     arena: Arena, name: str, prompts: list[str], writer: Writer | None, outcomes: list[Outcome], **plan: Any
 ) -> EvalBatch:
@@ -469,7 +437,7 @@ STATES: dict[str, Callable[[Arena], list[Page]]] = {
         own_votes,
         results,
         pairs,
-        checks,
+        checks.checks,
         telling.could_tell,
         crowded,
         one,

@@ -58,7 +58,7 @@ def test_programs_get_the_link_and_the_rows_as_json(database: Database, batch: s
         (invite,), (rater,) = rows["invites"], rows["raters"]
         assert " ".join(invite) == "id batch title uses most_uses expires_at open"
         assert (invite["id"], invite["uses"], invite["open"]) == (made["id"], 1, True)
-        assert " ".join(rater) == "name batch votes skipped open_ballot last_at simulated seat_revoked_at"
+        assert " ".join(rater) == "name batch votes skipped open_ballot last_at simulated seat_revoked_at excluded"
         assert (rater["name"], rater["batch"], rater["votes"]) == ("Anna", batch, 1)
 
 

@@ -127,7 +127,7 @@ WRONG: dict[str, Any] = {
 
 @pytest.mark.parametrize(("given_", "said"), WRONG.values(), ids=WRONG)
 def test_a_rule_that_makes_no_sense_is_refused(given_: dict[str, Any], said: str) -> None:
-    with pytest.raises(BadInputError, match="Nothing was launched") as refused:
+    with pytest.raises(BadInputError, match="rule for leaving raters out") as refused:
         ExclusionRule.parse(given_)
     assert said in refused.value.message
 

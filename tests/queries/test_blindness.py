@@ -12,11 +12,13 @@ from sqlalchemy.orm import Session
 
 from app.domain.blinding import choice_for
 from app.domain.intervals import fixed, live
+from app.domain.quality import ExclusionRule
 from app.domain.tally import Summary, Tally
 from app.domain.terms import Choice, Design, Order, Outcome, PairKind, Settled
 from app.domain.words import Standing
 from app.models import Ballot, EvalBatch, Pair, Prompt, Verdict, Voter
-from app.queries.blindness import Answers, Blindness, LeftOut, answers_of, blindness
+from app.queries.blindness import Answers, Blindness, answers_of, blindness
+from app.queries.quality import Excluded
 from app.queries.report import report
 from app.queries.results import results_page
 from app.queries.seals import pair_seal
@@ -267,12 +269,13 @@ def test_whoever_leaves_voters_out_leaves_their_answers_out(session: Session, tm
     assert (kept.answered, kept.yes_votes) == (2, 1)
     by_pair = session.scalars(select(Pair.id).where(Pair.eval_batch_id == batch.id)).all()
     theirs = dict.fromkeys(by_pair, Tally(0, 1, 0))
-    found = blindness(session, batch.id, out=LeftOut({out.id}, theirs))
+    excluded = Excluded(ExclusionRule(), {out.id: ("why",)}, theirs)
+    found = blindness(session, batch.id, excluded=excluded)
     [one] = found.matchups
     assert (counts(one.whole), counts(one.unrecognised)) == ((2, 2, 0, 0, 0, 2), (1, 1, 0, 0, 0, 1))
     everybody = {pair: Tally(1, 1, 0) for pair in by_pair}
     said = {kept_by.id: kept, out.id: Answers(2, theirs)}
-    assert blindness(session, batch.id, everybody, out=LeftOut({out.id}, theirs), answers=said) == found
+    assert blindness(session, batch.id, everybody, excluded=excluded, answers=said) == found
     assert blindness(session, batch.id, everybody, answers=said) == blindness(session, batch.id)
 
 

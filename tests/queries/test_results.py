@@ -165,7 +165,9 @@ def test_before_the_first_vote_and_without_a_batch(session: Session, tmp_path: P
 
 def test_the_report_has_the_promised_shape(session: Session, mixed: EvalBatch) -> None:
     told = report(session, mixed.id)
-    assert told.keys() == {"schema", "batch", "mapping_suspect", "matchups", "placebo", "canaries", "gold", "leaks"}
+    assert told.keys() == {
+        "schema", "batch", "mapping_suspect", "matchups", "excluded", "quality", "placebo", "canaries", "gold", "leaks",
+    }  # fmt: skip
     assert told["schema"] == "brie-arena-report/1"
     assert told["batch"] == {
         "id": str(mixed.id), "name": "suite-1", "suite": "suite v1", "state": "open", "baseline": "tiny",
@@ -174,7 +176,7 @@ def test_the_report_has_the_promised_shape(session: Session, mixed: EvalBatch) -
     }  # fmt: skip
     matchup = told["matchups"][0]
     assert matchup.keys() == {"baseline", "challenger", "sentence", "raters", "settled"}
-    assert matchup["raters"].keys() == {"all", "domains", "categories", "with_settled"}
+    assert matchup["raters"].keys() == {"all", "domains", "categories", "with_settled", "with_everybody"}
     assert matchup["raters"]["all"] == {
         "n": 6, "wins": 3, "losses": 1, "ties": 2, "both_bad": 1, "prompts": 6, "win_rate": pytest.approx(4 / 6),
         "live": None, "fixed": None, "standing": "too_early",

@@ -198,7 +198,12 @@ def test_main_texts_never_stand_in_a_placebo_pair(session: Session, tmp_path: Pa
         ({"placebo_pairs": -1}, "placebo pairs must lie between"),
         ({"rater_limit": 0}, "rater limit must lie between"),
         ({"vote_limit": 0}, "vote limit must lie between"),
-        ({"exclusion": {"gold_min": 0.7}, "gold_pairs": 2}, "by a rule is not possible yet"),
+        ({"exclusion": {"gold_min": 0.7}}, "looks at votes on gold pairs from 4 on, and the plan shows a rater none"),
+        ({"exclusion": {"gold_min": 0.7}, "gold_pairs": 1}, "from 4 on, and the plan shows a rater at most 2"),
+        ({"exclusion": {"agreement_min": 0.7}, "repeat_pairs": 3}, "looks at pairs shown again from 4 on"),
+        ({"exclusion": {"fast_max": 1.2}}, "Nothing was launched. The rule .* fast_max says how many votes"),
+        ({"exclusion": {"gold_votes": 3}, "gold_pairs": 2}, "Give gold_min as well"),
+        ({"exclusion": {"mood": 3}}, "no part 'mood'"),
     ],
     ids=str,
 )

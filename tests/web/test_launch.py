@@ -19,6 +19,7 @@ CHECKS = {
     "gold_pairs": "2", "repeat_pairs": "1", "placebo_pairs": "3", "canary_pairs": "2", "ask_recognised": "true",
     "rater_limit": "20", "vote_limit": "",
 }  # fmt: skip
+RULE = {"gold_min": "0.7", "gold_votes": "3", "agreement_min": "", "fast_max": "0.5", "side_max": "0.9"}
 PLAN = {"suite": "suite", "baseline": "base", "challengers": "brie-v1/epoch-2"}
 
 
@@ -72,6 +73,21 @@ def test_the_form_launches_with_every_check(app: FastAPI, admin: TestClient, stu
 
 
 @on_sqlite
+def test_the_form_launches_with_a_rule_for_leaving_raters_out(app: FastAPI, admin: TestClient, study: Study) -> None:
+    with app.state.database.session_scope() as session:
+        import_control_pairs(session)
+    assert admin.post("/batches", data=PLAN | CHECKS | RULE).status_code == 303
+    batch = newest_batch(app)
+    assert batch.exclusion == {
+        "gold_min": 0.7, "gold_votes": 3, "fast_max": 0.5, "fast_votes": 10, "side_max": 0.9, "side_votes": 12,
+    }  # fmt: skip
+    told = admin.get(f"/batches/{batch.id}").text
+    assert "less than 70% of their votes on gold pairs (from 3 on)" in told
+    refused = admin.post("/batches", data=PLAN | RULE)
+    assert (refused.status_code, "shows a rater none" in refused.text) == (422, True)
+
+
+@on_sqlite
 def test_every_field_of_the_launch_form_is_one_that_is_understood(admin: TestClient, study: Study) -> None:
     form = re.search(r'<form[^>]*action="/batches".*?</form>', admin.get("/batches/launch").text, re.DOTALL)
     assert form is not None
@@ -79,7 +95,7 @@ def test_every_field_of_the_launch_form_is_one_that_is_understood(admin: TestCli
     assert {"suite", "challengers"} <= names
     assert names <= {
         *PLAN, "name", "replicates", "votes_per_pair", "seed", "allow_repeats", "temperature", "top_p",
-        "max_new_tokens", "reveal", *CHECKS,
+        "max_new_tokens", "reveal", *CHECKS, *RULE,
     }  # fmt: skip
 
 
