@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.db import Database
 from app.domain.blinding import choice_for
 from app.domain.intervals import fixed, live
 from app.domain.quality import ExclusionRule
@@ -22,6 +23,7 @@ from app.queries.quality import Excluded
 from app.queries.report import report
 from app.queries.results import results_page
 from app.queries.seals import pair_seal
+from app.queries.verification import verify
 from app.services import assignment, simulation, voting
 from app.services.responses import Planned
 from app.services.simulation import Taste
@@ -303,6 +305,48 @@ def test_simulated_votes_are_said_to_be_such(session: Session, tmp_path: Path) -
         pass
     [finding] = blindness(session, batch.id).flagged_findings
     assert finding.startswith("With simulated votes: Without this pair: ")
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_the_rule_of_the_plan_leaves_answers_out_with_their_votes(
+    session: Session, tmp_path: Path, tells: bool
+) -> None:
+    """Somebody misses gold, and is left out of every number; somebody who does not stays in."""
+    batch = make_study(
+        session, tmp_path, prompts=12, votes_per_pair=2, gold_pairs=2, ask_recognised=True,
+        exclusion={"gold_min": 0.7, "gold_votes": 3},
+    ).batch  # fmt: skip
+    for name, outcome in (("good", SECOND), ("bad", FIRST)):
+        voter, rng = make_rater(session, name), random.Random(name)  # noqa: S311
+        while (ballot := assignment.issue(session, batch.id, voter, rules=RULES, now=NOW, rng=rng)) is not None:
+            choice = choice_for(outcome, ballot.order)
+            voting.cast(session, ballot.id, voter, choice, rules=RULES, now=NOW)
+            if tells or name == "bad":  # who is left out answers always
+                voting.recognise(session, ballot.id, voter, True, rules=RULES, now=NOW)
+    found = blindness(session, batch.id)
+    assert (found.answered, found.yes) == ((12, 12) if tells else (0, 0))
+    assert counts(found.matchups[0].whole) == (12, 12, 0, 0, 0, 12)
+    assert counts(results_page(session, batch.id).matchups[0].whole) == (12, 12, 0, 0, 0, 12)
+    assert told(session, batch)["matchups"][0]["all"]["n"] == 12
+    assert verify(session, RULES.secret).mismatches == ()
+
+
+def test_everything_is_read_as_of_one_moment(database: Database, tmp_path: Path) -> None:
+    """A vote with an answer that is taken back while a page is made must not be taken out of tallies without it."""
+    with database.session_scope() as writer:
+        batch = make_study(writer, tmp_path, prompts=2, ask_recognised=True).batch
+        voter = vote(writer, batch, {0: SECOND, 1: SECOND}, {0: True, 1: True})
+    with database.session_scope(write=False) as reader:
+        answers = {voter.id: answers_of(reader, batch.id)}
+        with database.session_scope() as writer:
+            who = writer.get_one(Voter, voter.id)
+            last = voting.undoable(writer, batch.id, who, rules=RULES, now=NOW)
+            voting.undo(writer, last.id, who, rules=RULES, now=NOW)
+        [one] = blindness(reader, batch.id, answers=answers).matchups
+        assert (counts(one.whole)[0], counts(one.unrecognised)[0]) == (2, 0)
+    with database.session_scope(write=False) as reader:
+        [one] = blindness(reader, batch.id).matchups
+        assert (counts(one.whole)[0], counts(one.unrecognised)[0]) == (1, 0)
 
 
 # ------------------------------------------------------------------------------------------------ the report
