@@ -15,9 +15,8 @@ from app.domain.checks import leak_words, recognition_words, without_words
 from app.domain.intervals import live, too_early
 from app.domain.tally import Tally
 from app.domain.terms import BallotState, Choice, Outcome, PairKind, VoterKind
-from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Recognition, Verdict, Voter
-from app.queries.quality import Excluded, excluded_of
-from app.queries.results import SIMULATED, Cell, PairTally, cell, pair_tallies, pool
+from app.models import Ballot, EvalBatch, Pair, Recognition, Verdict
+from app.queries.results import SIMULATED, Cell, PairTally, ResultsPage, cell, pool
 
 _NOTHING = Tally(0, 0, 0)
 
@@ -88,67 +87,52 @@ class Blindness:
 
 def blindness(
     session: Session,
-    batch_id: uuid.UUID,
-    counts: Mapping[uuid.UUID, Tally] | None = None,
+    page: ResultsPage,
     *,
-    excluded: Excluded | None = None,
     answers: Mapping[uuid.UUID, Answers] | None = None,
     flags: Mapping[uuid.UUID, bool | None] | None = None,
 ) -> Blindness:
-    """What is known of the blindness of an eval batch so far.
+    """What is known of the blindness of the votes that results were made from.
 
-    Votes of those whom the rule of the plan leaves out are in no number; give ``excluded`` where it is known already.
-    What is counted anew holds the votes of everybody: ``counts`` by pair, see ``results_page``, and ``answers`` by
-    voter; ``flags`` by pair are those of the texts, looked at again.
+    ``answers`` by voter, of everybody, and ``flags`` by pair are those that were looked at anew, instead of the stored.
     """
-    batch = session.get_one(EvalBatch, batch_id)
-    out = excluded_of(session, batch) if excluded is None else excluded
     if answers is None:
-        given = answers_of(session, batch_id, out.reasons)
+        given = answers_of(session, page.batch.id, page.excluded.reasons)
     else:
-        given = sum((said for voter_id, said in answers.items() if voter_id not in out.reasons), Answers())
-    found: dict[tuple[uuid.UUID, uuid.UUID], list[PairTally]] = defaultdict(list)
-    flag_of: dict[uuid.UUID, bool | None] = {}
-    for pair, tally in pair_tallies(session, batch_id, PairKind.MAIN, VoterKind.RATER, counts):
-        kept = replace(tally, tally=tally.tally - out.counts.get(pair.id, _NOTHING))
-        found[pair.first_id, pair.second_id].append(kept)
-        if pair.settled is None:
-            flag_of[pair.id] = pair.self_identifies if flags is None else flags.get(pair.id)
+        given = sum((said for voter_id, said in answers.items() if voter_id not in page.excluded.reasons), Answers())
+    shown = [pair for pairs in page.pairs for pair in pairs if not pair.settled.n]
+    flag_of = {pair.pair_id: pair.flagged if flags is None else flags.get(pair.pair_id) for pair in shown}
     flagged = {pair_id for pair_id, flag in flag_of.items() if flag}
     unchecked = sum(flag is None for flag in flag_of.values())
-    names = _members(session, batch_id)
-    place = {id_: position for position, id_ in enumerate(names)}
+    label = SIMULATED if page.batch.simulated_votes else ""
+    these_pairs = "this pair" if len(flagged) == 1 else "these pairs"
+    these_votes = "this vote" if given.yes_votes == 1 else "these votes"
     matchups = []
     without_flagged: list[str] = []
     without_yes: list[str] = []
-    label = _label(session, batch_id)
-    these_pairs = "this pair" if len(flagged) == 1 else "these pairs"
-    these_votes = "this vote" if given.yes_votes == 1 else "these votes"
-    for (first, second), pairs in sorted(found.items(), key=lambda item: [place.get(id_, 0) for id_ in item[0]]):
-        two = (names[first], names[second])
-        clean = [pair for pair in pairs if pair.pair_id not in flagged]
-        unnoticed = [replace(pair, tally=pair.tally - given.yes.get(pair.pair_id, _NOTHING)) for pair in pairs]
-        one = Apart(
-            *two,
-            whole=cell("all votes", pairs),
-            unflagged=cell("without pairs that name an author", clean) if flagged else None,
-            unrecognised=cell("without votes that recognised one", unnoticed) if given.yes_votes else None,
-        )
-        matchups.append(one)
-        if one.unflagged:
-            without_flagged.append(label + _finding(these_pairs, *two, clean, one.whole))
-        if one.unrecognised:
-            without_yes.append(label + _finding(these_votes, *two, unnoticed, one.whole))
+    for matchup, pairs in zip(page.matchups, page.pairs, strict=True):
+        two = (matchup.first, matchup.second)
+        whole, unflagged, unrecognised = replace(matchup.whole, label="all votes"), None, None
+        if flagged:
+            left = [pair for pair in pairs if pair.pair_id not in flagged]
+            unflagged = cell("without pairs that name an author", left)
+            without_flagged.append(label + _finding(these_pairs, *two, left, whole))
+        if given.yes_votes:
+            left = [replace(pair, tally=pair.tally - given.yes.get(pair.pair_id, _NOTHING)) for pair in pairs]
+            unrecognised = cell("without votes that recognised one", left)
+            without_yes.append(label + _finding(these_votes, *two, left, whole))
+        matchups.append(Apart(*two, whole, unflagged, unrecognised))
+    asked = session.get_one(EvalBatch, page.batch.id).ask_recognised
     return Blindness(
-        shown=len(flag_of),
+        shown=len(shown),
         flagged=len(flagged),
         unchecked=unchecked,
-        asked=batch.ask_recognised,
+        asked=asked,
         answered=given.answered,
         yes=given.yes_votes,
-        flagged_sentence=leak_words(len(flagged), len(flag_of), unchecked),
+        flagged_sentence=leak_words(len(flagged), len(shown), unchecked),
         flagged_findings=tuple(without_flagged),
-        recognised_sentence=recognition_words(given.yes_votes, given.answered, asked=batch.ask_recognised),
+        recognised_sentence=recognition_words(given.yes_votes, given.answered, asked=asked),
         recognised_findings=tuple(without_yes),
         matchups=tuple(matchups),
     )
@@ -190,26 +174,3 @@ def _finding(what: str, first: str, second: str, pairs: list[PairTally], whole: 
     tally, summary = pool(pairs)
     shown = None if summary is None or too_early(summary) else live(summary)
     return without_words(what, second, first, tally, summary, shown, whole.standing)
-
-
-def _members(session: Session, batch_id: uuid.UUID) -> dict[uuid.UUID, str]:
-    """Names of the checkpoints, the baseline first."""
-    query = (
-        select(Checkpoint.id, Checkpoint.name)
-        .join(BatchCheckpoint, BatchCheckpoint.checkpoint_id == Checkpoint.id)
-        .where(BatchCheckpoint.eval_batch_id == batch_id)
-        .order_by(BatchCheckpoint.position)
-    )
-    return dict(session.execute(query).all())
-
-
-def _label(session: Session, batch_id: uuid.UUID) -> str:
-    """Before sentences that votes of simulated raters went into."""
-    query = (
-        select(Ballot.id)
-        .join(Voter, Voter.id == Ballot.voter_id)
-        .join(Pair, Pair.id == Ballot.pair_id)
-        .where(Ballot.eval_batch_id == batch_id, Voter.simulated, Ballot.state == BallotState.VOTED)
-        .where(Pair.kind == PairKind.MAIN, Ballot.is_repeat.is_(False))
-    )
-    return SIMULATED if session.scalar(query.limit(1)) is not None else ""

@@ -61,7 +61,7 @@ def report(
         "canaries": _canaries(checks.canaries) if checks.canaries else None,
         "gold": _gold(checks.gold) if checks.gold else None,
         "leaks": _leaks(
-            blindness(session, batch_id, counts, excluded=page.excluded, answers=answers, flags=flags),
+            blindness(session, page, answers=answers, flags=flags),
             suspect=checks.suspect,
         ),
     }

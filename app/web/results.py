@@ -23,7 +23,7 @@ def _of(session: Session, batch_id: uuid.UUID) -> dict[str, Any]:
     return {
         "page": page,
         "checks": checks_of(session, session.get_one(EvalBatch, batch_id)),
-        "blindness": blindness(session, batch_id, excluded=page.excluded),
+        "blindness": blindness(session, page),
     }
 
 

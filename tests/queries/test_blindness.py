@@ -5,6 +5,7 @@ import random
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -13,13 +14,12 @@ from sqlalchemy.orm import Session
 from app.db import Database
 from app.domain.blinding import choice_for
 from app.domain.intervals import fixed, live
-from app.domain.quality import ExclusionRule
 from app.domain.tally import Summary, Tally
 from app.domain.terms import Choice, Design, Order, Outcome, PairKind, Settled
 from app.domain.words import Standing
 from app.models import Ballot, EvalBatch, Pair, Prompt, Verdict, Voter
-from app.queries.blindness import Answers, Blindness, answers_of, blindness
-from app.queries.quality import Excluded
+from app.queries.blindness import Answers, Blindness, answers_of
+from app.queries.blindness import blindness as blindness_of
 from app.queries.report import report
 from app.queries.results import results_page
 from app.queries.seals import pair_seal
@@ -66,6 +66,10 @@ def vote(
         if number in (recognised or {}):
             voting.recognise(session, ballot.id, voter, recognised[number], rules=RULES, now=NOW)
     return voter
+
+
+def blindness(session: Session, batch_id: uuid.UUID, counted: Any = None, **anew: Any) -> Blindness:
+    return blindness_of(session, results_page(session, batch_id, counted), **anew)
 
 
 def flags(session: Session, batch: EvalBatch) -> dict[int, bool | None]:
@@ -271,14 +275,11 @@ def test_whoever_leaves_voters_out_leaves_their_answers_out(session: Session, tm
     assert (kept.answered, kept.yes_votes) == (2, 1)
     by_pair = session.scalars(select(Pair.id).where(Pair.eval_batch_id == batch.id)).all()
     theirs = dict.fromkeys(by_pair, Tally(0, 1, 0))
-    excluded = Excluded(ExclusionRule(), {out.id: ("why",)}, theirs)
-    found = blindness(session, batch.id, excluded=excluded)
-    [one] = found.matchups
-    assert (counts(one.whole), counts(one.unrecognised)) == ((2, 2, 0, 0, 0, 2), (1, 1, 0, 0, 0, 1))
     everybody = {pair: Tally(1, 1, 0) for pair in by_pair}
-    said = {kept_by.id: kept, out.id: Answers(2, theirs)}
-    assert blindness(session, batch.id, everybody, excluded=excluded, answers=said) == found
-    assert blindness(session, batch.id, everybody, answers=said) == blindness(session, batch.id)
+    answers = {kept_by.id: kept, out.id: Answers(2, theirs)}
+    assert blindness(session, batch.id, everybody, answers=answers) == blindness(session, batch.id)
+    [one] = blindness(session, batch.id, dict.fromkeys(by_pair, Tally(1, 0, 0)), answers={kept_by.id: kept}).matchups
+    assert (counts(one.whole), counts(one.unrecognised)) == ((2, 2, 0, 0, 0, 2), (1, 1, 0, 0, 0, 1))
 
 
 def test_each_matchup_stands_for_itself(session: Session, tmp_path: Path) -> None:

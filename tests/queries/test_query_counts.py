@@ -59,7 +59,7 @@ PAGES: dict[str, Callable[[Session], Any]] = {
     "pairs": lambda session: pairs_page(session, newest(session, EvalBatch), PairFilter(text="e")),
     "pair": lambda session: pair_page(session, newest(session, EvalBatch), newest_pair(session), PairFilter()),
     "results": lambda session: results_page(session, newest(session, EvalBatch)),
-    "blindness": lambda session: blindness(session, newest(session, EvalBatch)),
+    "blindness": lambda session: blindness(session, results_page(session, newest(session, EvalBatch))),
     "batch": lambda session: batch_page(session, newest(session, EvalBatch)),
     "raters": lambda session: raters_page(session, now=NOW),
     "raters of a batch": lambda session: batch_raters_page(session, newest(session, EvalBatch), now=NOW),
