@@ -94,9 +94,11 @@ class Database:
         """Open the database at an SQLAlchemy URL."""
         engine = make_engine(url)
         sqlite = engine.dialect.name == "sqlite"
+        # A page adds and subtracts what it asked for one after the other, so it is read as of one moment, as in SQLite.
+        readers = engine if sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
         return cls(
             engine,
-            sessionmaker(engine, expire_on_commit=False),
+            sessionmaker(readers, expire_on_commit=False),
             sessionmaker(engine.execution_options(arena_write=True), expire_on_commit=False),
             # Threads of one process queue here fairly; SQLite's own busy wait polls and starves some
             # (p99 981 ms without, 53 ms with). Other processes still meet at BEGIN IMMEDIATE.

@@ -37,6 +37,8 @@ class Story:
 
 def _text(position: int, planned: object) -> str:
     said = plain_text(position, planned)  # type: ignore[arg-type]
+    if position == 0 and "number 5?" in question(planned):  # type: ignore[arg-type]
+        said += " As Qwen, I would know."
     return "All say this." if "number 3?" in question(planned) else said  # type: ignore[arg-type]
 
 

@@ -16,6 +16,7 @@ from app.domain.terms import BallotState, BatchState, CheckpointKind, Design, Pa
 from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Prompt, Response, Suite, Tally, Voter
 from app.queries.checkpoints import CheckpointRow, checkpoint_rows
 from app.queries.jobs import JobView, job_views
+from app.queries.leaks import flagged_pairs
 from app.queries.paging import FIRST_PAGE, Wanted, Window, find
 from app.queries.suites import SuiteRow, suite_rows
 
@@ -90,6 +91,8 @@ class BatchPage:
     responses: int
     """Stored responses of the plan; reused ones count at once."""
     open_ballots: int
+    flagged: int
+    """Pairs that voters are shown in which a text says who wrote it."""
     checkpoints: tuple[CheckpointRow, ...]
     warnings: tuple[str, ...]
     checks: tuple[tuple[str, str], ...]
@@ -228,6 +231,7 @@ def batch_page(session: Session, batch_id: uuid.UUID) -> BatchPage:
         reveal=stored.reveal,
         responses=_responses(session, rows[0], batch_id),
         open_ballots=open_ballots or 0,
+        flagged=flagged_pairs(session, batch_id),
         checkpoints=checkpoints,
         warnings=tuple(early_checkpoint_warnings(checkpoints)),
         checks=_checks(stored),

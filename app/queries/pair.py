@@ -9,11 +9,13 @@ from sqlalchemy.orm import Session
 
 from app.domain.blinding import sides
 from app.domain.errors import NotFoundError
+from app.domain.leaks import leaks
 from app.domain.tally import Tally
 from app.domain.terms import Choice, Domain, FinishReason, Outcome, Settled, VoterKind
 from app.models import Ballot, EvalBatch, Pair, Prompt, Response, Verdict, Voter
 from app.models import Tally as StoredTally
 from app.queries.checkpoints import CheckpointPage, checkpoint_page
+from app.queries.leaks import names_of
 from app.queries.pair_filters import PairFilter, PairOutcome, conditions, order_of, outcome_of, pairs_with
 from app.queries.pairs import PAGE, preferred
 from app.queries.quality import excluded_of
@@ -35,6 +37,8 @@ class Author:
     """Whether the limit of new tokens ended it."""
     engine: str
     created_at: datetime
+    leaks: tuple[str, ...]
+    """The words by which the text says who wrote it."""
 
     @property
     def name(self) -> str:
@@ -106,6 +110,8 @@ class PairView:
     outcome: PairOutcome
     preferred: str
     settled: Settled | None
+    flagged: bool | None
+    """Whether a text says who wrote it; ``None``: formed before texts were looked at, so it counts as not flagged."""
     votes: Tally
     second: Author
     first: Author
@@ -143,8 +149,9 @@ def pair_page(session: Session, batch_id: uuid.UUID, pair_id: uuid.UUID, wanted:
         raise NotFoundError("There is no such pair in this eval batch. Its list of pairs shows what exists.")
     pair, prompt, counted, outcome = row
     system = (Message("system", stored.system_prompt),) if stored.system_prompt else ()
-    first = _author(session, pair.first_id, pair.first_response_id)
-    second = _author(session, pair.second_id, pair.second_response_id)
+    names = names_of(session, batch_id)
+    first = _author(session, pair.first_id, pair.first_response_id, names)
+    second = _author(session, pair.second_id, pair.second_response_id, names)
     tally = of_second(counted)
     return PairPage(
         batch,
@@ -159,6 +166,7 @@ def pair_page(session: Session, batch_id: uuid.UUID, pair_id: uuid.UUID, wanted:
             outcome=PairOutcome(outcome),
             preferred=preferred(tally, first.name, second.name),
             settled=pair.settled,
+            flagged=pair.self_identifies,
             votes=tally,
             second=second,
             first=first,
@@ -168,7 +176,7 @@ def pair_page(session: Session, batch_id: uuid.UUID, pair_id: uuid.UUID, wanted:
     )
 
 
-def _author(session: Session, checkpoint_id: uuid.UUID, response_id: uuid.UUID) -> Author:
+def _author(session: Session, checkpoint_id: uuid.UUID, response_id: uuid.UUID, names: tuple[str, ...]) -> Author:
     """The response as this checkpoint's: a twin with the same fingerprint may have written it."""
     response = session.get_one(Response, response_id)
     return Author(
@@ -180,6 +188,7 @@ def _author(session: Session, checkpoint_id: uuid.UUID, response_id: uuid.UUID) 
         cut=response.finish_reason is FinishReason.LENGTH,
         engine=response.engine,
         created_at=response.created_at,
+        leaks=leaks(response.text, names),
     )
 
 

@@ -25,6 +25,9 @@ votes = for_first + for_second + ties
 disagree = and_(votes > 0, for_first != votes, for_second != votes, ties != votes)
 """At least two people, and not the same outcome from all."""
 
+flagged = Pair.self_identifies.is_(True)
+"""A text says who wrote it."""
+
 # The variance of the votes as 1, ½ and 0, which is largest where each side has half of them. Whole numbers divided
 # once: the same mixture has the same value however many voted.
 _score = 2 * for_second + ties
@@ -61,6 +64,8 @@ class PairFilter:
     challenger: uuid.UUID | None = None
     text: str = ""
     """Stands in the prompt or in one of the responses, in capitals or not."""
+    flagged: bool = False
+    """Only pairs in which a text says who wrote it."""
     sort: PairSort = PairSort.PROMPT
 
     @property
@@ -109,6 +114,8 @@ def conditions(session: Session, batch: EvalBatch, wanted: PairFilter) -> list[C
         found.append(outcome_of(batch) == wanted.outcome)
     if wanted.challenger is not None:
         found.append(or_(Pair.first_id == wanted.challenger, Pair.second_id == wanted.challenger))
+    if wanted.flagged:
+        found.append(flagged)
     if wanted.text:
         texts = (First.text, Second.text)
         found.append(or_(_asked(session, wanted.text), *(_holds(text, wanted.text) for text in texts)))

@@ -20,6 +20,7 @@ from app.queries.pair_filters import (
     Second,
     conditions,
     disagree,
+    flagged,
     order_of,
     outcome_of,
     pairs_with,
@@ -62,6 +63,8 @@ class PairRow:
     preferred: str
     """The checkpoint that most votes prefer, if there is one."""
     disagree: bool
+    flagged: bool
+    """Whether a text says who wrote it."""
     settled: Settled | None
     votes: Tally
     second: Excerpt
@@ -74,6 +77,8 @@ class PairList:
 
     counts: dict[PairOutcome, int]
     categories: tuple[str, ...]
+    flagged: int
+    """How many pairs of the batch hold a text that says who wrote it, settled ones among them."""
     window: Window
     rows: tuple[PairRow, ...]
     read_elsewhere: tuple[Member, ...]
@@ -117,6 +122,7 @@ def pairs_page(session: Session, batch_id: uuid.UUID, wanted: PairFilter, page: 
         PairList(
             counts=counts,
             categories=_categories(session, stored),
+            flagged=session.scalar(pairs_with(stored, func.count()).where(flagged)) or 0,
             window=window,
             rows=tuple(_row(names, *row) for row in session.execute(query)),
             read_elsewhere=_read_elsewhere(session, batch_id),
@@ -160,6 +166,7 @@ def _row(
         outcome=PairOutcome(outcome),
         preferred=preferred(tally, first, second),
         disagree=bool(disagree),
+        flagged=bool(pair.self_identifies),
         settled=pair.settled,
         votes=tally,
         second=_excerpt(second, *sides[3:]),

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from app.domain.quality import Marks, Sheet
 from app.domain.tally import Tally
 from app.models import EvalBatch, Voter
+from app.queries.blindness import Answers, Apart, Blindness, blindness
 from app.queries.controls import Canaries, Gold, Placebo, checks_of
 from app.queries.quality import Excluded, sheets_of
 from app.queries.results import Cell, Matchup, results_page
@@ -17,10 +18,18 @@ from app.queries.results import Cell, Matchup, results_page
 SCHEMA = "brie-arena-report/1"
 
 
-def report(session: Session, batch_id: uuid.UUID, counts: Mapping[uuid.UUID, Tally] | None = None) -> dict[str, Any]:
+def report(
+    session: Session,
+    batch_id: uuid.UUID,
+    counts: Mapping[uuid.UUID, Tally] | None = None,
+    *,
+    answers: Mapping[uuid.UUID, Answers] | None = None,
+    flags: Mapping[uuid.UUID, bool | None] | None = None,
+) -> dict[str, Any]:
     """Everything the results page shows. Where canaries found an order mixed up, there is no matchup to quote.
 
-    ``counts``: votes by pair that were counted anew, see ``results_page``.
+    ``counts``: votes by pair that were counted anew, see ``results_page``; ``answers`` and ``flags``: what was said
+    about recognition and what the texts say, looked at anew, see ``blindness``.
 
     Raises:
         NotFoundError: no eval batch has this id.
@@ -51,6 +60,10 @@ def report(session: Session, batch_id: uuid.UUID, counts: Mapping[uuid.UUID, Tal
         "placebo": _placebo(checks.placebo) if checks.placebo else None,
         "canaries": _canaries(checks.canaries) if checks.canaries else None,
         "gold": _gold(checks.gold) if checks.gold else None,
+        "leaks": _leaks(
+            blindness(session, page, answers=answers, flags=flags),
+            suspect=checks.suspect,
+        ),
     }
 
 
@@ -155,6 +168,35 @@ def _gold(gold: Gold) -> dict[str, Any]:
         "wrong": gold.wrong,
         "tie": gold.tie,
         "orders": {row.order.value: {"right": row.right, "wrong": row.wrong, "tie": row.tie} for row in gold.orders},
+    }
+
+
+def _leaks(found: Blindness, *, suspect: bool) -> dict[str, Any]:
+    matchups: tuple[Apart, ...] = () if suspect else found.matchups
+    return {
+        "sentence": found.flagged_sentence,
+        "shown_pairs": found.shown,
+        "flagged_pairs": found.flagged,
+        "unchecked_pairs": found.unchecked,
+        "matchups": [
+            {
+                "baseline": one.first,
+                "challenger": one.second,
+                "all": _cell(one.whole),
+                "without_flagged": _cell(one.unflagged or one.whole),
+            }
+            for one in matchups
+        ],
+        "recognised": {
+            "sentence": found.recognised_sentence,
+            "asked": found.asked,
+            "answered": found.answered,
+            "yes": found.yes,
+            "without": [
+                {"baseline": one.first, "challenger": one.second, "all": _cell(one.unrecognised or one.whole)}
+                for one in matchups
+            ],
+        },
     }
 
 

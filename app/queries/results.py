@@ -63,17 +63,6 @@ class Matchup:
 
 
 @dataclass(frozen=True)
-class ResultsPage:
-    """The result of one eval batch so far, from the votes of people."""
-
-    batch: BatchRow
-    matchups: tuple[Matchup, ...]
-    excluded: Excluded
-    repeats_allowed: bool
-    """Whether one rater may have read the same baseline text in several pairs."""
-
-
-@dataclass(frozen=True)
 class PairTally:
     """The votes on one pair from the side of ``second``."""
 
@@ -83,8 +72,23 @@ class PairTally:
     category: str
     tally: Tally
     settled: Tally
+    flagged: bool | None
+    """Whether a text says who wrote it; ``None``: from before texts were looked at."""
     left_out: Tally = _NOTHING
     """What raters said whom the rule leaves out; not in ``tally``."""
+
+
+@dataclass(frozen=True)
+class ResultsPage:
+    """The result of one eval batch so far, from the votes of people."""
+
+    batch: BatchRow
+    matchups: tuple[Matchup, ...]
+    excluded: Excluded
+    repeats_allowed: bool
+    """Whether one rater may have read the same baseline text in several pairs."""
+    pairs: tuple[tuple[PairTally, ...], ...]
+    """What each of the matchups was made from."""
 
 
 def results_page(session: Session, batch_id: uuid.UUID, counts: Mapping[uuid.UUID, Tally] | None = None) -> ResultsPage:
@@ -106,9 +110,13 @@ def results_page(session: Session, batch_id: uuid.UUID, counts: Mapping[uuid.UUI
     names = dict(session.execute(select(Checkpoint.id, Checkpoint.name)).all())
     position = {name: place for place, name in enumerate((rows[0].baseline, *rows[0].challengers))}
     label = SIMULATED if rows[0].simulated_votes else ""
-    matchups = [_matchup(names[first], names[second], second, pairs, label) for (first, second), pairs in found.items()]
-    matchups.sort(key=lambda m: (position.get(m.first, 0), position.get(m.second, 0)))
-    return ResultsPage(rows[0], tuple(matchups), excluded, batch.allow_repeats)
+    made = [
+        (_matchup(names[first], names[second], second, pairs, label), tuple(pairs))
+        for (first, second), pairs in found.items()
+    ]
+    made.sort(key=lambda one: (position.get(one[0].first, 0), position.get(one[0].second, 0)))
+    matchups, of_each = (tuple(part) for part in zip(*made, strict=True)) if made else ((), ())
+    return ResultsPage(rows[0], matchups, excluded, batch.allow_repeats, of_each)
 
 
 def pair_tallies(
@@ -136,7 +144,8 @@ def pair_tallies(
     found = []
     for pair, domain, category, stored in session.execute(query):
         tally = of_second(stored) if counts is None else counts.get(pair.id, _NOTHING)
-        found.append((pair, PairTally(pair.id, pair.prompt_id, domain, category, tally, _settled(pair))))
+        settled, flagged = _settled(pair), pair.self_identifies
+        found.append((pair, PairTally(pair.id, pair.prompt_id, domain, category, tally, settled, flagged)))
     return found
 
 

@@ -31,7 +31,7 @@ from app.models import Tally as StoredTally
 from app.queries.report import report
 from app.queries.verification_findings import Checked, Findings, Mismatch
 from app.queries.verification_judges import verify_judges
-from app.queries.verification_pairs import verify_pairs, verify_plan, verify_prompts
+from app.queries.verification_pairs import PairFacts, verify_pairs, verify_plan, verify_prompts
 from app.queries.verification_tallies import Recount, verify_tallies
 from app.queries.verification_votes import verify_votes
 
@@ -117,7 +117,7 @@ def _orphans(session: Session, findings: Findings) -> None:
 def _report(
     session: Session,
     batch: EvalBatch,
-    pairs: dict[uuid.UUID, tuple[PairKind, bool]],
+    pairs: dict[uuid.UUID, PairFacts],
     recount: Recount,
     findings: Findings,
 ) -> None:
@@ -128,10 +128,12 @@ def _report(
         if kind is VoterKind.RATER
     }
     row = f"Report of {batch.name}"
-    published, again = report(session, batch.id), report(session, batch.id, counts=counts)
-    settled = sum(is_settled for kind, is_settled in pairs.values() if kind is PairKind.MAIN)
+    flags = {pair_id: one.flagged for pair_id, one in pairs.items()}
+    published = report(session, batch.id)
+    again = report(session, batch.id, counts=counts, answers=recount.answers, flags=flags)
+    settled = sum(one.is_settled for one in pairs.values() if one.kind is PairKind.MAIN)
     again["batch"] |= {
-        "pairs": sum(kind is PairKind.MAIN for kind, _ in pairs.values()),
+        "pairs": sum(one.kind is PairKind.MAIN for one in pairs.values()),
         "settled_pairs": settled,
         "votes": recount.votes,
         "simulated_votes": recount.simulated_votes,

@@ -4,17 +4,31 @@ import hashlib
 import json
 import uuid
 from collections import Counter
+from typing import NamedTuple
 
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session, aliased
 
+from app.domain.leaks import leaks
 from app.domain.pairing import matchups, settle
 from app.domain.terms import BatchState, JobState, PairKind
 from app.models import BatchCheckpoint, Checkpoint, EvalBatch, Job, Pair, Prompt, Response
+from app.queries.leaks import names_of
 from app.queries.seals import pair_seal_of, plan_seal
 from app.queries.verification_findings import Findings, streamed
 
 _COMPETING = (PairKind.MAIN, PairKind.PLACEBO)
+
+
+class PairFacts(NamedTuple):
+    """What a pair is there for, whether its texts settle it, and whether one of them says who wrote it.
+
+    ``flagged`` is ``None`` for a pair from before texts were looked at.
+    """
+
+    kind: PairKind
+    is_settled: bool
+    flagged: bool | None
 
 
 def verify_plan(session: Session, batch: EvalBatch, secret: bytes, findings: Findings, *, must: bool) -> None:
@@ -44,10 +58,8 @@ def verify_prompts(session: Session, batch: EvalBatch, findings: Findings) -> No
         findings.equal(row, "the hash of its messages,", _sha256_of_json(prompt.messages), prompt.sha256)
 
 
-def verify_pairs(
-    session: Session, batch: EvalBatch, secret: bytes, findings: Findings
-) -> dict[uuid.UUID, tuple[PairKind, bool]]:
-    """Check every pair; returns what each is there for, and whether it is settled."""
+def verify_pairs(session: Session, batch: EvalBatch, secret: bytes, findings: Findings) -> dict[uuid.UUID, PairFacts]:
+    """Check every pair; returns what follows from the texts of each."""
     members = session.execute(
         select(BatchCheckpoint.checkpoint_id, BatchCheckpoint.fingerprint)
         .where(BatchCheckpoint.eval_batch_id == batch.id)
@@ -71,11 +83,23 @@ def verify_pairs(
         .where(Pair.eval_batch_id == batch.id)
         .order_by(Pair.id)
     )  # fmt: skip
-    found: dict[uuid.UUID, tuple[PairKind, bool]] = {}
+    found: dict[uuid.UUID, PairFacts] = {}
+    names = names_of(session, batch.id)
+    told: dict[uuid.UUID, bool] = {}  # each text is looked at once, however many pairs it is in
     for said in streamed(session, query):
         pair, row = said.Pair, f"Pair {said.Pair.id} of {batch.name}"
         findings.checked.pairs += 1
-        found[pair.id] = (pair.kind, pair.settled is not None)
+        for response_id, text in (
+            (pair.first_response_id, said.first_text), (pair.second_response_id, said.second_text)
+        ):  # fmt: skip
+            if response_id not in told:
+                told[response_id] = bool(leaks(text, names))
+        flagged = told[pair.first_response_id] or told[pair.second_response_id]
+        is_old = pair.self_identifies is None
+        found[pair.id] = PairFacts(pair.kind, pair.settled is not None, None if is_old else flagged)
+        if pair.self_identifies not in (None, flagged):
+            what = "a flag, as a text says" if flagged else "no flag, as no text says"
+            findings.differs(row, f"{what} who wrote it", "none" if flagged else "one")
         for which, text, sha256 in (
             ("first", said.first_text, said.first_sha256), ("second", said.second_text, said.second_sha256)
         ):  # fmt: skip
@@ -97,7 +121,7 @@ def verify_pairs(
         texts = [said.first_print, said.first_text, said.second_print, said.second_text]
         made = pair_seal_of(pair, secret, plan=batch.seal, prompt=said.prompt, texts=texts)
         findings.seal(row, made, pair.seal, covers="who wrote which text to which prompt")
-    _all_there(session, batch, findings, Counter(kind for kind, _ in found.values()))
+    _all_there(session, batch, findings, Counter(one.kind for one in found.values()))
     return found
 
 

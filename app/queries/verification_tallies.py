@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
+from app.domain.tally import Tally
 from app.domain.terms import BallotState, Choice, PairKind, VoterKind
-from app.models import Ballot, EvalBatch, Tally, Verdict
+from app.models import Ballot, EvalBatch, Recognition, Verdict
+from app.models import Tally as StoredTally
+from app.queries.blindness import Answers, votes_of
 from app.queries.verification_findings import Findings, streamed
+from app.queries.verification_pairs import PairFacts
 
 COUNTED = ("held", "drawn_first_is_a", "drawn_second_is_a", "first", "second", "tie", "both_bad")
 """The columns of a tally."""
@@ -26,6 +30,17 @@ class Recount:
     tallies: dict[tuple[uuid.UUID, VoterKind], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     simulated_votes: int = 0
     votes: int = 0
+    answered: Counter[uuid.UUID] = field(default_factory=Counter)
+    """Votes by rater of which they said whether they recognised one."""
+    recognised: dict[uuid.UUID, dict[uuid.UUID, Tally]] = field(default_factory=lambda: defaultdict(dict))
+    """Those with a yes, by rater and pair."""
+
+    @property
+    def answers(self) -> dict[uuid.UUID, Answers]:
+        """What each rater said of recognising somebody."""
+        return {
+            voter_id: Answers(count, self.recognised.get(voter_id, {})) for voter_id, count in self.answered.items()
+        }
 
 
 def count(recount: Recount, ballot: Ballot, row: Row[*tuple[object, ...]]) -> None:
@@ -43,20 +58,28 @@ def count(recount: Recount, ballot: Ballot, row: Row[*tuple[object, ...]]) -> No
     if row.pair_kind is PairKind.MAIN and ballot.voter_kind is VoterKind.RATER:
         recount.votes += 1
         recount.simulated_votes += row.simulated
+        recognition: Recognition | None = row.Recognition
+        if recognition is not None:
+            recount.answered[ballot.voter_id] += 1
+            if recognition.recognised:
+                yes = recount.recognised[ballot.voter_id]
+                yes[ballot.pair_id] = yes.get(ballot.pair_id, Tally(0, 0, 0)) + votes_of(
+                    verdict.outcome, verdict.choice
+                )
 
 
 def verify_tallies(
     session: Session,
     batch: EvalBatch,
-    pairs: Mapping[uuid.UUID, tuple[PairKind, bool]],
+    pairs: Mapping[uuid.UUID, PairFacts],
     recount: Recount,
     findings: Findings,
 ) -> None:
     """Check that the stored tallies are what the ballots and verdicts add up to."""
     missing = set(recount.tallies) | {
-        (id_, VoterKind.RATER) for id_, (kind, _) in pairs.items() if kind in (PairKind.MAIN, PairKind.PLACEBO)
+        (id_, VoterKind.RATER) for id_, one in pairs.items() if one.kind in (PairKind.MAIN, PairKind.PLACEBO)
     }
-    query = select(Tally).where(Tally.eval_batch_id == batch.id).order_by(Tally.pair_id)
+    query = select(StoredTally).where(StoredTally.eval_batch_id == batch.id).order_by(StoredTally.pair_id)
     for (tally,) in streamed(session, query):
         key = (tally.pair_id, tally.voter_kind)
         row = f"Tally of {tally.voter_kind.value}s for pair {tally.pair_id} of {batch.name}"

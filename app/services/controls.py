@@ -15,10 +15,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.domain.errors import BadInputError, BadRowError, ConflictError
+from app.domain.leaks import self_identifies
 from app.domain.names import CANARY, CONTROLS, GOLD
 from app.domain.pairing import drawn
 from app.domain.terms import CheckpointKind, FinishReason, PairKind, VoterKind
 from app.models import Checkpoint, EvalBatch, Pair, Prompt, Response, Suite, Tally
+from app.queries.leaks import names_of
 from app.queries.seals import pair_seal
 from app.services.files import NamedFile, read_file, rows, sha256_of_json, text_field
 from app.services.suites import next_version, parse_suite
@@ -146,6 +148,7 @@ def _form(session: Session, batch: EvalBatch, name: str, count: int, *, secret: 
     kind, voter_kind = _KINDS[name]
     worse, better = (_side(session, suite, side) for side in ("worse", "better"))
     first, second = _responses(session, worse), _responses(session, better)
+    names = names_of(session, batch.id)
     pairs = [
         Pair(
             id=uuid.uuid4(),
@@ -155,10 +158,10 @@ def _form(session: Session, batch: EvalBatch, name: str, count: int, *, secret: 
             replicate=0,
             first_id=worse.id,
             second_id=better.id,
-            first_response_id=first[prompts[place].sha256],
-            second_response_id=second[prompts[place].sha256],
+            first_response_id=first[prompts[place].sha256][0],
+            second_response_id=second[prompts[place].sha256][0],
             settled=None,
-            self_identifies=None,
+            self_identifies=self_identifies(first[prompts[place].sha256][1], second[prompts[place].sha256][1], names),
             created_at=now,
         )
         for place in drawn(batch.seed, name, [prompt.sha256 for prompt in prompts], count)
@@ -177,9 +180,9 @@ def _side(session: Session, suite: Suite, side: str) -> Checkpoint:
     return session.scalars(select(Checkpoint).where(Checkpoint.name == name)).one()
 
 
-def _responses(session: Session, checkpoint: Checkpoint) -> dict[str, uuid.UUID]:
-    """Ids of what a side says, by the hash of the prompt."""
+def _responses(session: Session, checkpoint: Checkpoint) -> dict[str, tuple[uuid.UUID, str]]:
+    """Id and text of what a side says, by the hash of the prompt."""
     found = session.execute(
-        select(Response.prompt_sha256, Response.id).where(Response.checkpoint_id == checkpoint.id)
-    )  # fmt: skip
-    return dict(found.all())
+        select(Response.prompt_sha256, Response.id, Response.text).where(Response.checkpoint_id == checkpoint.id)
+    )
+    return {prompt: (id_, text) for prompt, id_, text in found}

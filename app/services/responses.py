@@ -11,10 +11,12 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from app.domain.leaks import leaks
 from app.domain.pairing import drawn, matchups, response_seed, settle
 from app.domain.terms import FinishReason, PairKind, VoterKind
 from app.models import BaseModel, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Prompt, Response, Tally
 from app.models.response import RESPONSE_KEY
+from app.queries.leaks import names_of
 from app.queries.seals import pair_seal
 from app.services.events import announce
 from app.services.files import sha256_of_json
@@ -164,7 +166,8 @@ def _paired(
 def form_pairs(session: Session, batch: EvalBatch, plan: Sequence[Planned], *, secret: bytes, now: datetime) -> int:
     """Make every pair of the plan whose two responses are there; returns how many are new.
 
-    A pair with an empty or two identical texts is settled at once and never shown.
+    A pair with an empty or two identical texts is settled at once and never shown. One in which a text says who wrote
+    it is flagged, and shown like all others.
     """
     members = session.scalars(
         select(BatchCheckpoint.fingerprint)
@@ -180,6 +183,8 @@ def form_pairs(session: Session, batch: EvalBatch, plan: Sequence[Planned], *, s
             place = by_place.setdefault((planned.prompt_id, planned.replicate), {})
             place[planned.key["fingerprint"], planned.key["twin"]] = (planned, responses[planned.seed])
     there = _paired(session, batch, [planned.prompt_id for planned in plan])
+    names = names_of(session, batch.id)
+    told: dict[uuid.UUID, bool] = {}  # a text of the baseline meets every challenger, and is looked at once
     new = 0
     for (prompt_id, replicate), answers in by_place.items():
         is_placebo = replicate == batch.replicates
@@ -189,6 +194,9 @@ def form_pairs(session: Session, batch: EvalBatch, plan: Sequence[Planned], *, s
             (first, first_response), (second, second_response) = answers[one], answers[other]
             if (prompt_id, replicate, first.checkpoint_id, second.checkpoint_id) in there:
                 continue
+            for response in (first_response, second_response):
+                if response.id not in told:
+                    told[response.id] = bool(leaks(response.text, names))
             pair = Pair(
                 eval_batch_id=batch.id,
                 kind=PairKind.PLACEBO if is_placebo else PairKind.MAIN,
@@ -199,7 +207,7 @@ def form_pairs(session: Session, batch: EvalBatch, plan: Sequence[Planned], *, s
                 first_response_id=first_response.id,
                 second_response_id=second_response.id,
                 settled=settle(first_response.text, second_response.text),
-                self_identifies=None,
+                self_identifies=told[first_response.id] or told[second_response.id],
                 created_at=now,
             )
             session.add(pair)

@@ -29,10 +29,11 @@ def wanted_pairs(
     outcome: Chosen[PairOutcome] = None,
     challenger: Chosen[uuid.UUID] = None,
     text: Annotated[str, Query(max_length=200)] = "",
+    flagged: Chosen[bool] = None,
     sort: Chosen[PairSort] = None,
 ) -> PairFilter:
     """What the form of the list asks for."""
-    return PairFilter(category, domain, outcome, challenger, text.strip(), sort or PairSort.PROMPT)
+    return PairFilter(category, domain, outcome, challenger, text.strip(), bool(flagged), sort or PairSort.PROMPT)
 
 
 WantedDep = Annotated[PairFilter, Depends(wanted_pairs)]
@@ -42,7 +43,7 @@ def query_of(wanted: PairFilter, page: int = 1) -> str:
     """The end of an address that asks for the same again; what is as usual is left out."""
     asked = {field.name: getattr(wanted, field.name) for field in fields(wanted)}
     usual = {field.name: field.default for field in fields(wanted)}
-    given = {name: str(value) for name, value in asked.items() if value != usual[name]}
+    given = {name: "true" if value is True else str(value) for name, value in asked.items() if value != usual[name]}
     if page > 1:
         given["page"] = str(page)
     return f"?{urlencode(given)}" if given else ""

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from starlette.responses import Response
 
 from app.models import EvalBatch
+from app.queries.blindness import blindness
 from app.queries.controls import checks_of
 from app.queries.results import results_page
 from app.web.deps import AdminDep, ReadDep
@@ -17,9 +18,13 @@ router = APIRouter()
 
 
 def _of(session: Session, batch_id: uuid.UUID) -> dict[str, Any]:
-    """The results, and the checks that say whether they may be shown."""
+    """The results, the checks that say whether they may be shown, and whether anybody could tell."""
     page = results_page(session, batch_id)
-    return {"page": page, "checks": checks_of(session, session.get_one(EvalBatch, batch_id))}
+    return {
+        "page": page,
+        "checks": checks_of(session, session.get_one(EvalBatch, batch_id)),
+        "blindness": blindness(session, page),
+    }
 
 
 @router.get("/results/{batch_id}")

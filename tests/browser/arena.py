@@ -300,8 +300,17 @@ class Arena:
         self.write(batch, lambda _number, baseline: first if baseline else second)
         return batch
 
-    def vote(self, batch: EvalBatch, outcomes: Iterable[Outcome], *, voter: str = "ines", reason: str = "") -> None:
-        """One vote for each outcome, on whatever ballot comes next."""
+    def vote(
+        self,
+        batch: EvalBatch,
+        outcomes: Iterable[Outcome],
+        *,
+        voter: str = "ines",
+        reason: str = "",
+        recognised: Iterable[bool] = (),
+    ) -> None:
+        """One vote for each outcome, on whatever ballot comes next; the first of them with these answers."""
+        answers = iter(recognised)
         rules = assignment.Rules(
             secret=self.settings.secret_key(), lease=timedelta(hours=1), grace=timedelta(minutes=2)
         )
@@ -313,6 +322,9 @@ class Arena:
                     raise AssertionError("no ballot is left for this vote")
                 choice = CHOICES.get((ballot.order, outcome), Choice.TIE)
                 voting.cast(session, ballot.id, who, choice, rules=rules, now=self.now, reason=reason)
+                answer = next(answers, None)
+                if answer is not None:
+                    voting.recognise(session, ballot.id, who, answer, rules=rules, now=self.now)
 
     def rater(self, session: Session, name: str) -> Voter:
         """A person who votes; the admin's name gives the voter of whoever signs in."""

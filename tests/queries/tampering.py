@@ -405,6 +405,37 @@ def _(c: Connection) -> None:
     recount(c, skipped, held=1, **{verdict.outcome.value: 1})
 
 
+@change(
+    "a text that names its author called one that does not", "expected a flag, as a text says who wrote it, found none"
+)
+def _(c: Connection) -> None:
+    put(c, Pair, rows(c, Pair, Pair.self_identifies)[0], self_identifies=False)
+
+
+@change("a flag without a reason", "Pair {pair} of study: expected no flag, as no text says who wrote it, found one")
+def _(c: Connection) -> dict[str, Any]:
+    pair = rows(c, Pair, Pair.self_identifies.is_(False), Pair.kind == PairKind.MAIN)[0]
+    put(c, Pair, pair, self_identifies=True)
+    return {"pair": pair.id}
+
+
+@change("a flag taken away", "expected a seal that fits who wrote which text to which prompt")
+def _(c: Connection) -> None:
+    put(c, Pair, rows(c, Pair, Pair.self_identifies)[0], self_identifies=None)
+
+
+@change("a flag that is published", "Report of study: expected leaks.flagged_pairs = 1, found 0")
+def _(c: Connection) -> None:
+    put(c, Pair, rows(c, Pair, Pair.self_identifies)[0], self_identifies=False)
+
+
+@change("a tally that is told without flagged pairs", "expected leaks.matchups.0.without_flagged.")
+def _(c: Connection) -> None:
+    ballot, verdict = voted(c, None, Ballot.pair_id.in_(select(Pair.id).where(Pair.self_identifies.is_(False))))
+    other = Outcome.FIRST if verdict.outcome is Outcome.TIE else Outcome.TIE
+    recount(c, ballot, **{verdict.outcome.value: -1, other.value: 1})
+
+
 @change("seals of two ballots exchanged", "Ballot {ballot} of study: expected a seal")
 def _(c: Connection) -> dict[str, Any]:
     one, other = sorted(rows(c, Ballot)[:2], key=lambda row: (str(row.pair_id), str(row.id)))

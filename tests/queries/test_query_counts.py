@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from app.models import BaseModel, EvalBatch, Pair, Seat, Suite, Voter
 from app.queries.base_models import models_page
-from app.queries.batches import batches_page, launch_page
+from app.queries.batches import batch_page, batches_page, launch_page
+from app.queries.blindness import blindness
 from app.queries.checkpoints import checkpoints_page
 from app.queries.datasets import datasets_page
 from app.queries.desk import desk_page
@@ -58,6 +59,8 @@ PAGES: dict[str, Callable[[Session], Any]] = {
     "pairs": lambda session: pairs_page(session, newest(session, EvalBatch), PairFilter(text="e")),
     "pair": lambda session: pair_page(session, newest(session, EvalBatch), newest_pair(session), PairFilter()),
     "results": lambda session: results_page(session, newest(session, EvalBatch)),
+    "blindness": lambda session: blindness(session, results_page(session, newest(session, EvalBatch))),
+    "batch": lambda session: batch_page(session, newest(session, EvalBatch)),
     "raters": lambda session: raters_page(session, now=NOW),
     "raters of a batch": lambda session: batch_raters_page(session, newest(session, EvalBatch), now=NOW),
     "desk": lambda session: desk_page(session, busiest(session)),
@@ -134,6 +137,8 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(session: Session, tmp
     assert max(few.values()) <= 20
 
 
-@pytest.mark.parametrize("name", sorted(PAGES.keys() - {"results", "suite", "pairs", "pair", "raters of a batch"}))
+@pytest.mark.parametrize(
+    "name", sorted(PAGES.keys() - {"results", "blindness", "batch", "suite", "pairs", "pair", "raters of a batch"})
+)
 def test_every_list_page_answers_on_an_empty_database(session: Session, name: str) -> None:
     assert statements(session, PAGES[name]) > 0

@@ -166,7 +166,7 @@ def test_before_the_first_vote_and_without_a_batch(session: Session, tmp_path: P
 def test_the_report_has_the_promised_shape(session: Session, mixed: EvalBatch) -> None:
     told = report(session, mixed.id)
     assert told.keys() == {
-        "schema", "batch", "mapping_suspect", "matchups", "excluded", "quality", "placebo", "canaries", "gold",
+        "schema", "batch", "mapping_suspect", "matchups", "excluded", "quality", "placebo", "canaries", "gold", "leaks",
     }  # fmt: skip
     assert told["schema"] == "brie-arena-report/1"
     assert told["batch"] == {

@@ -61,6 +61,7 @@ def test_gold_and_canary_pairs_form_at_launch_and_are_sealed(session: Session, t
     assert kinds(session, batch) == {PairKind.MAIN: 4, PairKind.GOLD: 5, PairKind.CANARY: 3}
     for pair in pairs_of(session, batch):
         assert pair.seal == pair_seal(session, pair, RULES.secret)
+        assert pair.self_identifies is False
         if pair.kind is PairKind.MAIN:
             continue
         names = [session.get_one(Checkpoint, id_).name for id_ in (pair.first_id, pair.second_id)]

@@ -60,6 +60,7 @@ def test_it_can_be_voted_on_where_no_weights_are(session: Session, tmp_path: Pat
     forget(session)
     jobs = session.scalar(select(func.count(Job.id)))
     [loaded] = load_sample_study(session, tmp_path / "files", secret=RULES.secret, now=NOW)
+    assert set(session.scalars(select(Pair.self_identifies))) == {False}
     dice = random.Random(1)  # noqa: S311
     assert vote_blind(session, loaded, make_rater(session), lambda _: Choice.A, rng=dice) == 8
     members = session.scalars(select(Checkpoint).where(Checkpoint.kind == CheckpointKind.EXTERNAL)).all()
