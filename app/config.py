@@ -41,7 +41,12 @@ class Settings(BaseSettings):
     ballot_lease_seconds: float = Field(default=3600.0, gt=0, description="How long an open ballot keeps its slot.")
     undo_seconds: float = Field(default=120.0, gt=0, description="Grace time in which a vote can be taken back.")
     session_days: float = Field(default=30.0, gt=0, description="How long a sign-in lasts.")
-    limit_sign_in: str = Field(default="10/minute; 60/hour", description="Passwords tried for one name.")
+    limit_sign_in: str = Field(
+        default="10/minute; 60/hour", description="Passwords tried for one name from one address."
+    )
+    limit_sign_in_name: str = Field(
+        default="60/minute; 600/hour", description="Passwords tried for one name, wherever from."
+    )
     limit_sign_in_address: str = Field(
         default="60/minute; 600/hour", description="Passwords and links tried from one address."
     )
@@ -73,7 +78,9 @@ class Settings(BaseSettings):
         """Workers and the page run elsewhere than the command that starts them."""
         return home.expanduser().resolve()
 
-    @field_validator("limit_sign_in", "limit_sign_in_address", "limit_join", "limit_vote", "limit_api")
+    @field_validator(
+        "limit_sign_in", "limit_sign_in_name", "limit_sign_in_address", "limit_join", "limit_vote", "limit_api"
+    )
     @classmethod
     def _limit(cls, text: str) -> str:
         """``10/minute; 60/hour``, or empty: no limit."""

@@ -10,13 +10,11 @@ from datetime import UTC, datetime, timedelta
 from math import ceil
 from pathlib import Path
 
-from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.bench.server import rows
 from app.config import Settings
-from app.db import Database, make_engine, migrate
-from app.domain.errors import BadInputError
+from app.db import Database, migrate
 from app.domain.terms import CheckpointKind, FinishReason, Role, VoterKind
 from app.models import Account, Checkpoint, Seat, SignIn, Voter
 from app.services.eval_batches import LaunchPlan, freeze
@@ -113,30 +111,3 @@ def _rater(session: Session, batch_id: uuid.UUID, number: int, *, now: datetime)
     token_sha256, expires_at = hashlib.sha256(token.encode()).hexdigest(), now + timedelta(days=1)
     session.add(SignIn(account_id=account.id, token_sha256=token_sha256, created_at=now, expires_at=expires_at))
     return token
-
-
-def make_postgres(server_url: str) -> str:
-    """A database of its own on a Postgres server; returns its URL.
-
-    Raises:
-        BadInputError: the URL names no Postgres server.
-    """
-    engine = make_engine(server_url)
-    if engine.dialect.name != "postgresql":
-        raise BadInputError("--database-url must name a Postgres server: postgresql://USER:PASSWORD@HOST/NAME.")
-    name = f"arena_bench_{uuid.uuid4().hex}"
-    with engine.connect() as connection:
-        connection.execution_options(isolation_level="AUTOCOMMIT").execute(text(f"CREATE DATABASE {name}"))
-    url = engine.url.set(database=name).render_as_string(hide_password=False)
-    engine.dispose()
-    return url
-
-
-def drop_postgres(server_url: str, url: str) -> None:
-    """Remove it with whoever is still connected."""
-    name = url.rpartition("/")[2].partition("?")[0]
-    engine = make_engine(server_url)
-    with engine.connect() as connection:
-        statement = text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        connection.execution_options(isolation_level="AUTOCOMMIT").execute(statement)
-    engine.dispose()

@@ -32,6 +32,8 @@ class Browser:
             self._reader = self._writer = None
 
     async def _send(self, head: str, body: bytes) -> tuple[int, bytes]:
+        if self._reader is not None and self._reader.at_eof():  # silent for too long, so the server closed it
+            await self.close()
         try:
             if self._reader is None or self._writer is None:
                 self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self.port, limit=_LARGEST)

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -33,7 +33,9 @@ def bench_vote(
     raters: Annotated[int, typer.Option(help="People voting at the same time.", min=1, max=1000)] = 64,
     votes: Annotated[int, typer.Option(help="Votes in all; 2000 is a quick look.", min=1, max=1_000_000)] = 20_000,
     database: Annotated[Databases, typer.Option(help="sqlite, postgres or both.")] = Databases.SQLITE,
-    database_url: Annotated[str, typer.Option(help="A Postgres server that may get a database of the bench.")] = "",
+    database_url: Annotated[
+        str, typer.Option(help="A Postgres server that may get a database of the bench; else one is started.")
+    ] = "",
     as_json: JsonFlag = False,
 ) -> None:
     """Vote with many raters on an arena of its own; exit 1 if a vote was lost, doubled or miscounted."""
@@ -43,15 +45,10 @@ def bench_vote(
 
     if votes < raters:
         raise BadInputError(f"Nothing was measured: {votes} votes do not go round {raters} raters.")
-    if database is not Databases.SQLITE and not database_url:
-        raise BadInputError(
-            "Nothing was measured: give --database-url postgresql://USER:PASSWORD@HOST/NAME. The bench makes a "
-            "database of its own on that server and removes it afterwards."
-        )
     found = []
     for kind in (Databases.SQLITE, Databases.POSTGRES):
         if database in (kind, Databases.BOTH):
-            with _place(database_url if kind is Databases.POSTGRES else "") as (home, url):
+            with _place(kind, database_url) as (home, url):
                 found.append(measure(home, url, raters=raters, votes=votes))
     if as_json:
         print_json({"cores": cores(), "runs": [one.as_json() for one in found]})
@@ -64,14 +61,10 @@ def bench_vote(
 
 
 @contextmanager
-def _place(server_url: str) -> Iterator[tuple[Path, str]]:
+def _place(kind: Databases, server_url: str) -> Iterator[tuple[Path, str]]:
     """A folder, and on Postgres a database, for one run."""
-    from app.bench.arena import drop_postgres, make_postgres  # noqa: PLC0415
+    from app.bench.postgres import database_on  # noqa: PLC0415
 
-    with tempfile.TemporaryDirectory(prefix="arena-bench-") as folder:
-        url = make_postgres(server_url) if server_url else ""
-        try:
-            yield Path(folder), url
-        finally:
-            if url:
-                drop_postgres(server_url, url)
+    database = database_on(server_url) if kind is Databases.POSTGRES else nullcontext("")
+    with tempfile.TemporaryDirectory(prefix="arena-bench-") as folder, database as url:
+        yield Path(folder), url

@@ -129,9 +129,11 @@ async def _stubborn(act: Callable[[], Awaitable[bool | None]], again: bool) -> b
     while True:
         try:
             return await act()
-        except (OSError, EOFError):
+        except (OSError, EOFError) as error:
             if not again:
-                raise
+                raise UnavailableError(
+                    "The server of the bench closed a connection in the middle.", str(error)
+                ) from error
             await asyncio.sleep(_AGAIN_SECONDS)
 
 

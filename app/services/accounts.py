@@ -144,9 +144,11 @@ def enter(session: Session, token: str, *, now: datetime, lifetime: timedelta) -
     return open_session(session, used, now=now, lifetime=lifetime)
 
 
-def open_session(session: Session, account_id: uuid.UUID, *, now: datetime, lifetime: timedelta) -> str:
-    """Sign a browser in, always with a token that nobody has seen before."""
-    token = secrets.token_urlsafe(32)
+def open_session(
+    session: Session, account_id: uuid.UUID, *, now: datetime, lifetime: timedelta, token: str = ""
+) -> str:
+    """Sign a browser in, with a token that nobody has seen before; ``token`` must be such a one."""
+    token = token or secrets.token_urlsafe(32)
     session.add(SignIn(account_id=account_id, token_sha256=sha256(token), created_at=now, expires_at=now + lifetime))
     return token
 

@@ -18,7 +18,7 @@ from app.domain.terms import BallotState, BatchState, Order, PairKind, VoterKind
 from app.models import Ballot, EvalBatch, Pair, Voter
 from app.queries.deck import MAY_COME_BACK, Deck, deck_of, pair_next_up
 from app.queries.seals import ballot_seal
-from app.services.slots import held, hold, lapse, locked
+from app.services.slots import held, hold, lapse_overdue, locked
 
 APART = 5
 """Ballots at least between the two showings of a gold pair, or a pair and its repeat: nobody remembers the sides."""
@@ -74,7 +74,7 @@ def issue(
     if open_already is not None:
         open_already.expires_at = now + rules.lease
         return open_already
-    lapse(session, batch.id, Ballot.expires_at < now, now=now)
+    lapse_overdue(session, batch.id, voter.kind, now=now)
     mine = _mine(session, batch.id, voter.id)
     if voter.kind is VoterKind.SCRIPT:
         canaries = _both_orders(session, batch, PairKind.CANARY, mine, apart=0)

@@ -114,9 +114,11 @@ def open_invite(session: Session, token: str, account: Account | None, *, now: d
 
 
 def join(
-    session: Session, token: str, account: Account | None, *, now: datetime, name: str = ""
+    session: Session, token: str, account: Account | None, *, now: datetime, name: str = "", opens: str = ""
 ) -> tuple[Account, Seat]:
     """Give whoever holds the link a seat: the account that is signed in, or a new rater of this name.
+
+    ``opens``: token of the session that is to be opened. Whoever it belongs to already sent the same form before.
 
     Raises:
         BadInputError: a new rater needs a name.
@@ -125,6 +127,7 @@ def join(
     """
     locked = select(Invite.id).where(Invite.token_sha256 == accounts.sha256(token)).with_for_update()
     session.execute(locked)  # two clicks of one person come after one another: the second finds the seat of the first
+    account = account or (accounts.account_of(session, opens, now=now) if opens else None)
     opened = open_invite(session, token, account, now=now)
     if account is not None and opened.seat is not None:
         return account, opened.seat

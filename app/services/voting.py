@@ -119,6 +119,7 @@ def _count(session: Session, ballot: Ballot, verdict: Verdict, by: int) -> None:
         .where(Tally.pair_id == ballot.pair_id, Tally.voter_kind == ballot.voter_kind)
         .values(values)
         .returning(Tally.pair_id)
+        .execution_options(synchronize_session=False)
     ).all()
     if len(counted) != 1:  # a verdict nobody counts must not be stored
         raise RuntimeError(f"pair {ballot.pair_id} has no tally for a {ballot.voter_kind}")

@@ -19,7 +19,7 @@ from app.web.deps import (
     SettingsDep,
     WriteDep,
 )
-from app.web.limits import LimitsDep, limited
+from app.web.limits import LimitsDep, address_of, limited
 from app.web.local import local_path
 from app.web.render import render
 
@@ -72,7 +72,8 @@ def sign_in(
     next_path: Annotated[str, Form(alias="next", max_length=4000)] = "/",
 ) -> Response:
     """Open a session for whom name and password fit. No transaction is open while they are compared."""
-    limits.hit("sign_in", name.strip())
+    limits.hit("sign_in", f"{address_of(request)} {name.strip()}")  # a stranger elsewhere keeps nobody out
+    limits.hit("sign_in_name", name.strip())
     path = local_path(next_path)
     try:
         with database.session_scope(write=False) as session:

@@ -21,7 +21,7 @@ from app.web.deps import AccountDep
 
 log = get_logger(__name__)
 
-Limited = Literal["sign_in", "sign_in_address", "join", "vote", "api"]
+Limited = Literal["sign_in", "sign_in_name", "sign_in_address", "join", "vote", "api"]
 """What is limited; the figures are the settings ``limit_…``."""
 
 _REDIS_SECONDS = 0.5
@@ -48,6 +48,7 @@ class Limits:
         """The limits that the operator has set."""
         figures: dict[Limited, str] = {
             "sign_in": settings.limit_sign_in,
+            "sign_in_name": settings.limit_sign_in_name,
             "sign_in_address": settings.limit_sign_in_address,
             "join": settings.limit_join,
             "vote": settings.limit_vote,

@@ -6,14 +6,19 @@ import uuid
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select, text, update
+from sqlalchemy.exc import OperationalError
 
+from app.bench import postgres as bench_postgres
 from app.bench.arena import BenchArena, make_arena, settings_for
 from app.bench.audit import audit
-from app.db import Database
+from app.bench.postgres import database_on
+from app.db import Database, make_engine
+from app.domain.errors import BadInputError
 from app.domain.terms import Choice
 from app.models import Account, Tally, Verdict, Voter
 from app.services import assignment, voting
+from app.setup.programs import find_postgres
 from tests.command_line import Command
 from tests.factories import NOW
 
@@ -83,11 +88,28 @@ def test_the_audit_sees_what_is_lost_changed_stored_unasked_or_miscounted(
     assert audit(arena, acknowledged).lost == 1
 
 
+def test_a_postgres_is_started_where_none_is_named_and_gone_afterwards() -> None:
+    if find_postgres() is None:
+        pytest.skip("no Postgres programs on this machine")
+    with database_on("") as url:
+        engine = make_engine(url)
+        with engine.connect() as connection:
+            assert connection.execute(text("SHOW fsync")).scalar() == "on"
+        engine.dispose()
+    with pytest.raises(OperationalError), make_engine(url).connect():
+        pass
+
+
+def test_a_machine_without_postgres_is_told_what_to_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_postgres, "find_postgres", lambda: None)
+    with pytest.raises(BadInputError, match="no Postgres to start"), database_on(""):
+        pass
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
         (["--raters", 3, "--votes", 2], "2 votes do not go round 3 raters"),
-        (["--database", "postgres"], "give --database-url postgresql://"),
         (["--database", "postgres", "--database-url", "sqlite:///x.db"], "must name a Postgres server"),
     ],
 )

@@ -5,6 +5,7 @@ Whoever needs a server takes the lock, starts it if nobody did, and leaves its a
 stops it at the end. A run that was killed leaves its folder, and the next run stops what still runs there.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -51,7 +52,9 @@ def stop_all(folder: Path) -> None:
     """Stop the servers recorded in a run's folder and remove it."""
     for record in folder.glob("*.json"):
         server = json.loads(record.read_text(encoding="utf-8"))
-        subprocess.run(server["stop"], user=server["user"], cwd="/", capture_output=True, check=False)
+        # The programs may have gone with the checkout they came from; without its folder a Postgres ends by itself.
+        with contextlib.suppress(FileNotFoundError):
+            subprocess.run(server["stop"], user=server["user"], cwd="/", capture_output=True, check=False)
     shutil.rmtree(folder, ignore_errors=True)
 
 

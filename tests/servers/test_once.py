@@ -62,6 +62,14 @@ def test_the_end_of_a_run_stops_its_servers_and_removes_its_folder(run_folder: P
     assert not run_folder.exists()
 
 
+def test_a_server_whose_programs_are_gone_keeps_no_other_from_being_stopped(run_folder: Path, tmp_path: Path) -> None:
+    once.once("postgres", lambda _: Server(url="postgresql://nowhere", stop=[str(tmp_path / "gone" / "pg_ctl")]))
+    once.once("redis", lambda _: leaving(tmp_path / "stopped"))
+    once.stop_all(run_folder)
+    assert (tmp_path / "stopped").exists()
+    assert not run_folder.exists()
+
+
 def test_only_runs_whose_process_is_gone_are_cleaned_up(run_folder: Path, tmp_path: Path) -> None:
     once.once("redis", lambda _: leaving(tmp_path / "stopped"))
     once.stop_abandoned()

@@ -100,7 +100,7 @@ class Voting(RuleBasedStateMachine):
     def let_lapse(self, rater: int) -> None:
         """What asking does to the ballots of others whose time is over, so that what is votable can be foretold."""
         if self.held(rater) is None:
-            slots.lapse(self.session, self.batch.id, Ballot.expires_at < self.now, now=self.now)
+            slots.lapse_overdue(self.session, self.batch.id, VoterKind.RATER, now=self.now)
             self.session.expire_all()
 
     def card(self, ballot: Ballot) -> tuple[uuid.UUID, Order | None, bool]:

@@ -1,10 +1,13 @@
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from httpx2 import Response
 from sqlalchemy import func, select
 
 from app.domain.terms import Role
@@ -34,7 +37,7 @@ def test_one_name_and_one_click_lead_to_the_first_pair(app: FastAPI, study: Stud
         page = browser.get(f"/join/{token}")
         assert (page.status_code, "Set-Cookie" in page.headers) == (200, False)
         assert "Two texts on cheese" in page.text
-        assert page.text.count("<input") == page.text.count('name="name"') == page.text.count("<button") == 1
+        assert page.text.count('name="name"') == page.text.count("<button") == 1
     joined = browser.post(f"/join/{token}", data={"name": "Anna"})
     assert (joined.status_code, joined.headers["Location"]) == (303, f"/vote/{study.batch.id}")
     ballot = look(browser, study.batch.id)
@@ -43,6 +46,33 @@ def test_one_name_and_one_click_lead_to_the_first_pair(app: FastAPI, study: Stud
     assert "Two texts on cheese" in desk
     assert "1 vote of yours" in desk
     assert rows(app, Account, Account.name == "Anna", Account.role == Role.RATER) == 1
+
+
+def test_two_clicks_are_one_rater_with_one_place(app: FastAPI, study: Study) -> None:
+    token = invited(app, study)
+    form = re.findall(r'name="form" value="([^"]+)"', visitor(app).get(f"/join/{token}").text)[0]
+    together = Barrier(4)
+
+    def click() -> Response:
+        browser = visitor(app)  # neither click has the cookie that the other one gets
+        together.wait(timeout=30)
+        return browser.post(f"/join/{token}", data={"name": "Anna", "form": form})
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = [click.result(timeout=60) for click in [pool.submit(click) for _ in range(4)]]
+    assert {answer.headers["Location"] for answer in answers} == {f"/vote/{study.batch.id}"}
+    assert len({answer.cookies[COOKIE] for answer in answers}) == 1
+    assert visitor(app).get("/", headers={"Cookie": f"{COOKIE}={answers[0].cookies[COOKIE]}"}).status_code == 200
+    assert (rows(app, Account, Account.role == Role.RATER), rows(app, Seat), rows(app, SignIn)) == (1, 1, 1)
+    assert rows(app, Invite, Invite.uses == 1) == 1
+
+
+def test_another_person_at_another_form_is_another_rater(app: FastAPI, study: Study) -> None:
+    token = invited(app, study)
+    for _ in range(2):
+        form = re.findall(r'name="form" value="([^"]+)"', visitor(app).get(f"/join/{token}").text)[0]
+        assert visitor(app).post(f"/join/{token}", data={"name": "Anna", "form": form}).status_code == 303
+    assert rows(app, Account, Account.name.in_(("Anna", "Anna 2"))) == 2
 
 
 def test_the_page_names_nothing_that_is_compared(app: FastAPI, study: Study) -> None:

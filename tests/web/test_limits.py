@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
+from fastapi.testclient import TestClient
 from httpx2 import Response
 from starlette.requests import Request
 
@@ -48,6 +49,24 @@ def test_passwords_are_tried_a_few_times_for_one_name_and_from_one_address(stric
     check_refused(enter("Cleo"))  # the fifth from this address
     check_refused(browser.post("/enter/some-link"))
     assert browser.get("/enter").status_code == 200
+
+
+@on_sqlite
+def test_wrong_passwords_from_elsewhere_keep_nobody_out(database_url: str, tmp_path: Path) -> None:
+    figures = {"limit_sign_in": "2/hour", "limit_sign_in_name": "5/hour"}
+    with web_app(tmp_path, database_url, **figures) as app:
+        with app.state.database.session_scope() as session:
+            make_account(session, "Anna", Role.RATER).password_hash = passwords.hashed("the right one")
+
+        def enter(password: str, address: str) -> Response:
+            browser = TestClient(app, follow_redirects=False, client=(address, 1))
+            return browser.post("/enter", data={"name": "Anna", "password": password})
+
+        assert [enter("a wrong one", "192.0.2.1").status_code for _ in range(2)] == [403, 403]
+        check_refused(enter("a wrong one", "192.0.2.1"))
+        assert enter("the right one", "192.0.2.2").status_code == 303
+        assert [enter("a wrong one", f"192.0.2.{number}").status_code for number in (3, 4)] == [403, 403]
+        check_refused(enter("a wrong one", "192.0.2.5"))  # a name has so many tries, however many addresses ask
 
 
 @on_sqlite
