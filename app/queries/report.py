@@ -113,7 +113,6 @@ def _quality(session: Session, batch: EvalBatch, excluded: Excluded) -> list[dic
 def _sheet(sheet: Sheet) -> dict[str, Any]:
     return {
         "votes": sheet.votes,
-        "skips": sheet.skips,
         "gold": {"a": _marks(sheet.gold_as_a), "b": _marks(sheet.gold_as_b)},
         "repeats": _marks(sheet.agreement),
         "sides": {"a": sheet.side_a, "b": sheet.side_b, "none": sheet.no_side},
