@@ -21,7 +21,8 @@ from app.queries.seals import ballot_seal
 from app.services.slots import held, hold, lapse_overdue, locked
 
 APART = 5
-"""Ballots at least between the two showings of a gold pair, or a pair and its repeat: nobody remembers the sides."""
+"""Ballots at least between the two showings of a pair: nobody remembers the sides. A gold pair that is the last thing
+left comes all the same; a repeat does not, as who remembers agrees."""
 
 _Rows = Sequence[Row[*tuple[Any, ...]]]
 
@@ -106,13 +107,14 @@ def _draw(
     checks = [*_gold(session, batch, mine), *_repeats(session, batch, mine, rng)]
     if checks and rng.randrange(deck.places + len(checks)) < len(checks):
         return rng.choice(checks)
-    if not deck.next_up:
-        return None
+    if not deck.next_up:  # nothing is left to lie between: rather close together than in one order only
+        last = _gold(session, batch, mine, apart=0)
+        return rng.choice(last) if last else None
     return _Card(pair_next_up(session, batch, voter.id, voter.kind, deck, rng.randrange(deck.next_up)))
 
 
-def _gold(session: Session, batch: EvalBatch, mine: _Rows) -> list[_Card]:
-    return _both_orders(session, batch, PairKind.GOLD, mine, apart=APART) if batch.gold_pairs else []
+def _gold(session: Session, batch: EvalBatch, mine: _Rows, apart: int = APART) -> list[_Card]:
+    return _both_orders(session, batch, PairKind.GOLD, mine, apart=apart) if batch.gold_pairs else []
 
 
 def _both_orders(session: Session, batch: EvalBatch, kind: PairKind, mine: _Rows, *, apart: int) -> list[_Card]:

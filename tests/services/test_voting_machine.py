@@ -380,8 +380,7 @@ class Voting(RuleBasedStateMachine):
             for pair in self.pairs.values()
             for order in Order
             if self.batch.gold_pairs and self.is_gold(pair.id) and (pair.id, order) not in seen
-            and pair.id not in just_now
-        ]  # fmt: skip
+        ]
         again = {ballot.pair_id for ballot in met if ballot.is_repeat}
         repeats = [
             (ballot.pair_id, opposite(ballot.order), True)
@@ -389,7 +388,8 @@ class Voting(RuleBasedStateMachine):
             if ballot.state is BallotState.VOTED and self.takes_a_slot(ballot) and ballot.pair_id not in again
             and ballot.number < len(mine) - assignment.APART and len(again) < self.batch.repeat_pairs
         ]  # fmt: skip
-        return [*main, *gold, *repeats]
+        first = [*main, *(card for card in gold if card[0] not in just_now), *repeats]
+        return first or gold  # at the very end nothing is left to lie between
 
 
 def add_gold(session: Session, batch: EvalBatch) -> None:
