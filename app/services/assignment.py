@@ -104,7 +104,7 @@ def _draw(
     """What comes next: a ticket for everything that this rater may still meet, so that checks lie anywhere."""
     if not deck.pairs:
         return None  # gold pairs are there from the launch on; alone they would announce themselves
-    checks = [*_gold(session, batch, mine), *_repeats(session, batch, mine, rng)]
+    checks = [*_gold(session, batch, mine, apart=APART), *_repeats(session, batch, mine, rng)]
     if checks and rng.randrange(deck.places + len(checks)) < len(checks):
         return rng.choice(checks)
     if not deck.next_up:  # nothing is left to lie between: rather close together than in one order only
@@ -113,7 +113,7 @@ def _draw(
     return _Card(pair_next_up(session, batch, voter.id, voter.kind, deck, rng.randrange(deck.next_up)))
 
 
-def _gold(session: Session, batch: EvalBatch, mine: _Rows, apart: int = APART) -> list[_Card]:
+def _gold(session: Session, batch: EvalBatch, mine: _Rows, *, apart: int) -> list[_Card]:
     return _both_orders(session, batch, PairKind.GOLD, mine, apart=apart) if batch.gold_pairs else []
 
 
