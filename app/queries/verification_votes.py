@@ -112,9 +112,12 @@ def _showings(batch: EvalBatch, at: _AtPair, findings: Findings) -> None:
 
 def _state(name: str, batch: EvalBatch, ballot: Ballot, verdict: Verdict | None, findings: Findings) -> None:
     """State and verdict tell the same story."""
-    closed = batch.state is BatchState.CLOSED and ballot.voter_kind is not VoterKind.JUDGE
-    if ballot.state is BallotState.OPEN and closed:
+    is_judge = ballot.voter_kind is VoterKind.JUDGE
+    of_judges = (*LIVE, BallotState.UNPARSED)
+    if ballot.state is BallotState.OPEN and batch.state is BatchState.CLOSED and not is_judge:
         findings.differs(name, "no open ballot after voting closed", "state open")
+    if ballot.state not in of_judges if is_judge else ballot.state is BallotState.UNPARSED:
+        findings.differs(name, f"a state that ballots of a {ballot.voter_kind.value} have", ballot.state.value)
     if verdict is None:
         told = "none"
     elif verdict.retracted_at is not None:
