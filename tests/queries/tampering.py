@@ -431,9 +431,10 @@ def _(c: Connection) -> None:
 
 @change("a tally that is told without flagged pairs", "expected leaks.matchups.0.without_flagged.")
 def _(c: Connection) -> None:
-    ballot, verdict = voted(c, None, Ballot.pair_id.in_(select(Pair.id).where(Pair.self_identifies.is_(False))))
-    other = Outcome.FIRST if verdict.outcome is Outcome.TIE else Outcome.TIE
-    recount(c, ballot, **{verdict.outcome.value: -1, other.value: 1})
+    decisive = select(Verdict.ballot_id).where(Verdict.outcome != Outcome.TIE)
+    unflagged = select(Pair.id).where(Pair.self_identifies.is_(False))
+    ballot, verdict = voted(c, None, Ballot.pair_id.in_(unflagged), Ballot.id.in_(decisive))
+    recount(c, ballot, **{verdict.outcome.value: -1, Outcome.TIE.value: 1})
 
 
 @change("seals of two ballots exchanged", "Ballot {ballot} of study: expected a seal")
