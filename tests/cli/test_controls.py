@@ -47,13 +47,16 @@ def test_a_launch_with_every_check(arena: Command, database: Database, batch: Ev
     said = arena(
         "launch", "--suite", "suite", "--challenger", "brie-v1/epoch-2", "--gold", 6, "--repeats", 4, "--placebo", 5,
         "--canaries", 3, "--ask-recognised", "--votes-per-rater", 40, "--most-votes", 500, "--reveal", "never",
-        "--name", "checked", "--detach",
+        "--name", "checked", "--detach", "--exclude", "gold<0.7@6", "--exclude", "agreement < 0.6", "--exclude", "side>.9",
     )  # fmt: skip
     assert (said.code, said.err) == (0, "")
     with database.session_scope(write=False) as session:
         made = session.scalars(select(EvalBatch).where(EvalBatch.name == "checked")).one()
     assert (made.gold_pairs, made.repeat_pairs, made.placebo_pairs, made.canary_pairs) == (6, 4, 5, 3)
     assert (made.ask_recognised, made.rater_limit, made.vote_limit, made.reveal) == (True, 40, 500, "never")
+    assert made.exclusion == {
+        "gold_min": 0.7, "gold_votes": 6, "agreement_min": 0.6, "agreement_votes": 4, "side_max": 0.9, "side_votes": 12,
+    }  # fmt: skip
 
 
 def test_gold_pairs_of_a_team_are_the_next_version(arena: Command, tmp_path: Path) -> None:

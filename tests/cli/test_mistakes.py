@@ -134,6 +134,10 @@ def test_what_does_not_exist_is_named_with_what_does(
         ("--votes", "0", ("votes",)),
         ("--max-new-tokens", "0", ("max new tokens",)),
         ("--baseline", "gone", ("gone",)),
+        ("--exclude", "mood<0.5", ("mood<0.5", "gold<0.7")),
+        ("--exclude", "gold>0.5", ("gold>0.5", "gold<0.7")),
+        ("--exclude", "gold<0.7", ("votes on gold pairs from 4 on", "none")),
+        ("--exclude", "side>0.2", ("side_max", "0.5 to 1")),
     ],
 )
 def test_a_plan_that_makes_no_sense_launches_nothing(
