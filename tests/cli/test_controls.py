@@ -47,7 +47,8 @@ def test_a_launch_with_every_check(arena: Command, database: Database, batch: Ev
     said = arena(
         "launch", "--suite", "suite", "--challenger", "brie-v1/epoch-2", "--gold", 6, "--repeats", 4, "--placebo", 5,
         "--canaries", 3, "--ask-recognised", "--votes-per-rater", 40, "--most-votes", 500, "--reveal", "never",
-        "--name", "checked", "--detach", "--exclude", "gold<0.7@6", "--exclude", "agreement < 0.6", "--exclude", "side>.9",
+        "--name", "checked", "--detach",
+        "--exclude", "gold<0.7@6", "--exclude", "agreement < 0.6", "--exclude", "side>.9",
     )  # fmt: skip
     assert (said.code, said.err) == (0, "")
     with database.session_scope(write=False) as session:
