@@ -43,7 +43,7 @@ def test_a_stranger_joins_votes_and_comes_back(
     phone.get_by_role("link", name="Go on: Two answers about milk").click()
     expect(phone.get_by_text("2 of 2", exact=True)).to_be_visible()
     page.goto(f"/raters/{batch.id}")
-    expect(page.get_by_text("Anna")).to_be_visible()
+    expect(page.get_by_text("Anna", exact=True)).to_be_visible()
 
 
 def test_a_seat_that_is_taken_back_shows_no_more_pairs(
