@@ -18,7 +18,7 @@ TIE = 0.5
 _ROUNDING = 1e-12
 
 # Ties shrink the variance. Without a limit, three wins and ninety-seven ties would weigh like thousands.
-_LARGEST_WEIGHT_OF_ONE_VERDICT = 5
+LARGEST_WEIGHT_OF_ONE_VERDICT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,4 +167,4 @@ def _effective_size(sums: ClusterSums, p: float, n: float, prompts: int) -> floa
         residuals = sums.total - sums.n * p
         between = prompts / (prompts - 1) * float(residuals @ residuals) / (n * n)
         variance = max(variance, between)
-    return min(p * (1 - p) / variance, _LARGEST_WEIGHT_OF_ONE_VERDICT * n)
+    return min(p * (1 - p) / variance, LARGEST_WEIGHT_OF_ONE_VERDICT * n)
