@@ -25,9 +25,6 @@ from app.domain.terms import (
 from app.models import Ballot, EvalBatch, Judge, JudgeCall, Judging, Pair, Voter
 from app.queries.jobs import JobView, job_views
 
-_CENT = 10_000
-"""Micro-dollars. A cap that is offered is a whole number of cents, rounded up."""
-
 
 @dataclass(frozen=True)
 class Spend:
@@ -54,8 +51,6 @@ class Calls:
     known: int = 0
     under_way: int = 0
     unknown: int = 0
-    dearest: int = 0
-    """What the dearest call was held to cost at most."""
 
     @property
     def sent(self) -> int:
@@ -123,16 +118,6 @@ class JudgingView:
         """Whether the price table has its model."""
         return self.cap is not None or self.projected is not None
 
-    @property
-    def next_cap(self) -> int | None:
-        """A cap with which it can finish: what was spent, and for all that is left as much as its dearest call."""
-        if not self.priced:
-            return None
-        left = max((self.job.total - self.job.done) if self.job else 0, self.waiting, 1)
-        needed = self.calls.spend.at_most + left * self.calls.dearest
-        cap = max(needed, self.cap or 0)
-        return -(-cap // _CENT) * _CENT
-
 
 @dataclass(frozen=True)
 class OfferedJudge:
@@ -191,14 +176,13 @@ def calls_of(session: Session, key: Any, *conditions: Any) -> dict[uuid.UUID, Ca
             func.count(JudgeCall.id),
             func.sum(JudgeCall.cost_micro_dollars),
             func.sum(JudgeCall.worst_micro_dollars),
-            func.max(JudgeCall.worst_micro_dollars),
         )
         .join(Judging, Judging.id == JudgeCall.judging_id)
         .where(*conditions)
         .group_by(key, JudgeCall.state, JudgeCall.unparsed, JudgeCall.trouble)
     )
     found: dict[uuid.UUID, Calls] = {}
-    for owner, state, unparsed, trouble, count, cost, worst, dearest in session.execute(query):
+    for owner, state, unparsed, trouble, count, cost, worst in session.execute(query):
         calls = found.setdefault(owner, Calls())
         calls.states[state] += count
         if unparsed is not None:
@@ -206,7 +190,6 @@ def calls_of(session: Session, key: Any, *conditions: Any) -> dict[uuid.UUID, Ca
         if trouble is not None:
             calls.troubles[trouble] += count
         calls.known += int(cost or 0)
-        calls.dearest = max(calls.dearest, int(dearest or 0))
         if state is CallState.SENT:
             calls.under_way += int(worst or 0)
         elif state is CallState.UNKNOWN:

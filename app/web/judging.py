@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from starlette.responses import RedirectResponse, Response
 
 from app.domain.errors import BadInputError, NotFoundError
-from app.domain.terms import ProviderKind
+from app.domain.terms import JudgingState, ProviderKind, Trouble
 from app.models import EvalBatch, Judge, Judging, Voter
-from app.queries.judging import judges_of_batch
+from app.queries.judging import BatchJudges, judges_of_batch
 from app.services import judging
 from app.services.judges import has_key
 from app.services.projection import Projection, project
@@ -49,11 +49,36 @@ class Plan:
 
 @router.get("/batches/{batch_id}/judges")
 def batches_judges(
-    request: Request, _: AdminDep, session: ReadDep, settings: SettingsDep, batch_id: uuid.UUID
+    request: Request, _: AdminDep, session: ReadDep, settings: SettingsDep, now: NowDep, batch_id: uuid.UUID
 ) -> Response:
     """The part of the page of an eval batch that says how far its judges are."""
     panel = judges_of_batch(session, batch_id, has_key=has_key(settings))
-    return render(request, "batches/_judges.html", panel=panel)
+    return render(request, "batches/_judges.html", panel=panel, caps=caps_to_go_on(session, panel, now))
+
+
+def caps_to_go_on(session: Session, panel: BatchJudges, now: datetime) -> dict[uuid.UUID, int | None]:
+    """For each judge that can be resumed, a cap with which it can finish: what was spent, and the worst of the rest."""
+    return {
+        view.id: _cap_to_go_on(session, session.get_one(Judging, view.id), now)
+        for view in panel.asked
+        if not view.retired and (view.state is JudgingState.STOPPED or panel.missing(view))
+    }
+
+
+def _cap_to_go_on(session: Session, asked: Judging, now: datetime) -> int | None:
+    worst = _cost(session, asked, now).worst
+    if worst is None:
+        return None
+    cap = asked.cap_micro_dollars or 0
+    least = cap + 1 if asked.trouble is Trouble.CAP_REACHED else cap
+    return max(judging.spent(session, asked).at_most + worst, least)
+
+
+def _cost(session: Session, asked: Judging, now: datetime) -> Projection:
+    """The cost of what a judge that was asked has not said yet."""
+    batch, judge = session.get_one(EvalBatch, asked.eval_batch_id), session.get_one(Judge, asked.judge_id)
+    after = session.get(Judging, asked.after_id) if asked.after_id else None
+    return project(session, batch, judge, mode=asked.mode, after=after, in_batches=asked.in_batches, now=now)
 
 
 @router.get("/batches/{batch_id}/projection")
@@ -103,16 +128,14 @@ def resume(
     """Go on where a judge stopped. A cap that is left empty is what was spent and the worst case of the rest."""
     asked = _judging(session, batch_id, judging_id)
     batch, judge = session.get_one(EvalBatch, batch_id), session.get_one(Judge, asked.judge_id)
-    after = session.get(Judging, asked.after_id) if asked.after_id else None
-    cost = project(session, batch, judge, mode=asked.mode, after=after, in_batches=asked.in_batches, now=now)
-    most = None if cost.worst is None else judging.spent(session, asked).at_most + cost.worst
+    most = _cap_to_go_on(session, asked, now)
     judging.ask(
         session,
         batch,
         judge,
         in_batches=asked.in_batches,
         cap=_cap(micro_dollars(cap), most),
-        projected=cost.expected,
+        projected=_cost(session, asked, now).expected,
         now=now,
     )
     return RedirectResponse(f"/batches/{batch_id}#judges", status_code=303)
