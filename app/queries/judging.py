@@ -297,7 +297,9 @@ def judges_of_batch(session: Session, batch_id: uuid.UUID, *, has_key: bool) -> 
     asked = judging_views(session, Judging.eval_batch_id == batch_id)
     begun = {view.judge_id for view in asked}
     rows = session.execute(
-        select(Judge, Voter.name, Voter.simulated).join(Voter, Voter.id == Judge.voter_id).order_by(Voter.name)
+        select(Judge, Voter.name, Voter.simulated)
+        .join(Voter, Voter.id == Judge.voter_id)
+        .order_by(func.lower(Voter.name))
     ).all()
     main = (Pair.eval_batch_id == batch_id, Pair.kind == PairKind.MAIN)
     pairs, settled = session.execute(

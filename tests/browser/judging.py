@@ -34,7 +34,7 @@ SONNET = "claude-sonnet-5-5"
 
 def nobody_judges(arena: Arena) -> list[Page]:
     """No judge yet: the list, the forms, a rubric, an eval batch, and a key that is there."""
-    batch = _batch(arena, "cheese")
+    batch = judged_batch(arena, "cheese")
     return [
         Page("judges", "/judges", "main a.button"),
         Page("judge-add", "/judges/add", "main .button-main"),
@@ -48,7 +48,7 @@ def nobody_judges(arena: Arena) -> list[Page]:
 
 def to_be_asked(arena: Arena) -> list[Page]:
     """Judges that nobody has asked: one, several of every kind, and an eval batch without a pair."""
-    batch = _batch(arena, "cheese")
+    batch = judged_batch(arena, "cheese")
     arena.suite("milk", ["What is milk?", "What is rennet?"])
     waiting = arena.batch("milk", name="Nothing is written yet")
     with arena.writing() as session:
@@ -69,23 +69,23 @@ def to_be_asked(arena: Arena) -> list[Page]:
 def at_work(arena: Arena) -> list[Page]:
     """Judges in the middle of it, done, with odd replies, and waiting for another one."""
     arena.worker()
-    batch = _batch(arena, "cheese", 24)
-    other = _batch(arena, "bread", 6)
+    batch = judged_batch(arena, "cheese", 24)
+    other = judged_batch(arena, "bread", 6)
     with arena.writing() as session:
         haiku = a_judge(session, now=arena.now)
         opus = a_judge(session, LONG, OPUS, rubric="philosophy-creative", now=arena.now)
         local = a_judge(session, "local", "llama3.3:70b-instruct-q4_K_M", now=arena.now, **_elsewhere())
         a_judge(session, "sonnet", SONNET, now=arena.now)
         first = _asked(arena, session, batch, haiku, cap=150_000)
-        _work(arena, session, first, _odd)
+        judge_works(arena, session, first, _odd)
         _end(arena, session, first, JudgingState.DONE)
         running = _asked(arena, session, batch, local, cap=None, projected=None)
-        _work(arena, session, running, most=17)
+        judge_works(arena, session, running, most=17)
         _running(arena, session, running, 17, 48)
         strong = _asked(arena, session, batch, opus, cap=5_000_000, after=first, in_batches=True)
         assert strong.after_id == first.id
         third = _asked(arena, session, other, haiku, cap=150_000, mode=SwapMode.DECISIVE)
-        _work(arena, session, third)
+        judge_works(arena, session, third)
         _end(arena, session, third, JudgingState.DONE)
     return [
         Page("judges", "/judges", "main .row-name"),
@@ -115,15 +115,15 @@ def stopped(arena: Arena) -> list[Page]:
         haiku = a_judge(session, now=arena.now)
         old = a_judge(session, "the old one", "claude-opus-4-20250514", now=arena.now)
     for name, reason in reasons.items():
-        batch = _batch(arena, name, 6)
+        batch = judged_batch(arena, name, 6)
         with arena.writing() as session:
             asked = _asked(arena, session, batch, session.get_one(Judge, haiku.id), cap=3_000)
-            _work(arena, session, asked, most=3)
+            judge_works(arena, session, asked, most=3)
             error = reason() if reason else judging.cap_reached(session, asked)
             trouble = error.trouble if isinstance(error, ProviderError) else Trouble.CAP_REACHED
             _end(arena, session, asked, JudgingState.STOPPED, trouble=trouble, message=error.message)
         pages.append(Page(f"eval-batch-{name}", f"/batches/{batch.id}", "#batches-judges .resume button"))
-    by_hand = _batch(arena, "by-hand", 4)
+    by_hand = judged_batch(arena, "by-hand", 4)
     with arena.writing() as session:
         judge = session.get_one(Judge, old.id)
         asked = _asked(arena, session, by_hand, judge, cap=500_000)
@@ -143,7 +143,7 @@ def _elsewhere() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _batch(arena: Arena, name: str, prompts: int = 4) -> EvalBatch:
+def judged_batch(arena: Arena, name: str, prompts: int = 4) -> EvalBatch:
     arena.suite(name, [f"What is the use of {name}, part {part}?" for part in range(prompts)])
     batch = arena.batch(name, name=name.capitalize().replace("-", " "))
     arena.write(batch, written)
@@ -155,7 +155,7 @@ def _asked(arena: Arena, session: Session, batch: EvalBatch, judge: Judge, **how
     return judging.ask(session, session.get_one(EvalBatch, batch.id), judge, now=arena.now, **given)
 
 
-def _work(
+def judge_works(
     arena: Arena,
     session: Session,
     asked: Judging,

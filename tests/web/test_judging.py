@@ -234,7 +234,7 @@ def test_a_missing_key_is_said_before_anybody_is_asked(app: FastAPI, admin: Test
     judge(app)
     local(app)
     page = plain(admin.get(f"/batches/{study.batch.id}").text)
-    assert "There is no key for Anthropic, so haiku cannot be asked." in page
+    assert "There is no key for Anthropic, and these judges need one: haiku." in page
     assert "There is no key for Anthropic" in plain(admin.get("/judges").text)
     give_key(app)
     assert "There is no key" not in admin.get(f"/batches/{study.batch.id}").text
