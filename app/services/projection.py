@@ -4,11 +4,12 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, LargeBinary, and_, case, cast, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from app.domain.judging import judge_prompt
+from app.domain.judging import ShownTurn, judge_prompt
 from app.domain.terms import BallotState, CallState, JudgingState, Outcome, PairKind, SwapMode
 from app.models import Ballot, EvalBatch, Judge, JudgeCall, Judging, Pair, Prompt, Response, Verdict
 from app.providers.calls import Parameters, Usage
@@ -58,18 +59,19 @@ def project(
         hard = torn(batch.id, session.get_one(Judge, after.judge_id).voter_id)
         wanted = and_(wanted, or_(Pair.id.in_(hard), missing == 1))
     rows = session.execute(
-        select(Prompt.messages, func.length(first.text) + func.length(second.text), missing)
+        select(Prompt.messages, _bytes(session, first.text) + _bytes(session, second.text), missing)
         .select_from(Pair)
         .join(Prompt, Prompt.id == Pair.prompt_id)
         .join(first, first.id == Pair.first_response_id)
         .join(second, second.id == Pair.second_response_id)
         .where(Pair.eval_batch_id == batch.id, Pair.kind == PairKind.MAIN, Pair.settled.is_(None), wanted)
     ).all()
-    empty = judge_prompt(judge.rubric_text, (), "", "", _CODE)
-    around = len((empty.system + empty.user + batch.system_prompt).encode())
+    empty = _size(judge, ())
+    turn = _size(judge, (ShownTurn("assistant", ""),)) - empty
+    around = empty + (turn + len(batch.system_prompt.encode()) if batch.system_prompt else 0)
     sizes: Counter[int] = Counter()
     for messages, texts, calls in rows:
-        size = around + texts + sum(len(turn.content.encode()) for turn in messages_of(messages))
+        size = around + texts + sum(turn + len(one.content.encode()) for one in messages_of(messages))
         sizes[ceil(size / _STEP) * _STEP] += calls
     parameters = Parameters(**judge.parameters)
     reply = min(_usual_reply(session, judge), parameters.max_tokens)
@@ -88,6 +90,19 @@ def project(
         expected += calls * found[0].micro_dollars
         worst += calls * found[1].micro_dollars
     return Projection(pairs=len(rows), calls=sizes.total(), expected=expected, worst=worst, table=price_table().label)
+
+
+def _size(judge: Judge, turns: tuple[ShownTurn, ...]) -> int:
+    """Bytes of a request with these turns and without texts."""
+    prompt = judge_prompt(judge.rubric_text, turns, "", "", _CODE)
+    return len((prompt.system + prompt.user).encode())
+
+
+def _bytes(session: Session, text: Any) -> ColumnElement[int]:
+    """The length of a text in bytes: other scripts than Latin have two to four for a character."""
+    if session.get_bind().dialect.name == "postgresql":
+        return func.octet_length(text)
+    return func.length(cast(text, LargeBinary))
 
 
 def _missing(judge: Judge, mode: SwapMode) -> ColumnElement[int]:
