@@ -217,7 +217,11 @@ def batch_page(session: Session, batch_id: uuid.UUID) -> BatchPage:
     members = select(BatchCheckpoint.checkpoint_id).where(BatchCheckpoint.eval_batch_id == batch_id)
     checkpoints = checkpoint_rows(session, Checkpoint.id.in_(members))
     open_ballots = session.scalar(
-        select(func.count(Ballot.id)).where(Ballot.eval_batch_id == batch_id, Ballot.state == BallotState.OPEN)
+        select(func.count(Ballot.id)).where(
+            Ballot.eval_batch_id == batch_id,
+            Ballot.state == BallotState.OPEN,
+            Ballot.voter_kind == VoterKind.RATER,
+        )
     )
     check_pairs = session.scalar(
         select(func.count(Pair.id)).where(Pair.eval_batch_id == batch_id, Pair.kind != PairKind.MAIN)

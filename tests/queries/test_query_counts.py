@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event, func, select
 from sqlalchemy.orm import Session
 
-from app.models import BaseModel, EvalBatch, Pair, Seat, Suite, Voter
+from app.models import BaseModel, EvalBatch, Judge, Pair, Seat, Suite, Voter
 from app.queries.base_models import models_page
 from app.queries.batches import batch_page, batches_page, launch_page
 from app.queries.blindness import blindness
@@ -18,6 +18,8 @@ from app.queries.datasets import datasets_page
 from app.queries.desk import desk_page
 from app.queries.home import home_page
 from app.queries.jobs import jobs_page
+from app.queries.judges import judge_page, judges_page
+from app.queries.judging import judges_of_batch
 from app.queries.pair import pair_page
 from app.queries.pair_filters import PairFilter
 from app.queries.pairs import pairs_page
@@ -25,7 +27,7 @@ from app.queries.raters import batch_raters_page, raters_page
 from app.queries.results import results_page
 from app.queries.runs import runs_page
 from app.queries.suites import suite_page, suites_page
-from app.services import invites, runs
+from app.services import invites, judging, runs
 from app.services.accounts import the_admin
 from app.services.eval_batches import LaunchPlan, close, launch
 from app.services.seats import give_seat
@@ -42,6 +44,7 @@ from tests.factories import (
     write_responses,
 )
 from tests.fixtures import on_sqlite
+from tests.judged import a_judge, work
 
 pytestmark = on_sqlite
 MANY = 30
@@ -63,6 +66,9 @@ PAGES: dict[str, Callable[[Session], Any]] = {
     "batch": lambda session: batch_page(session, newest(session, EvalBatch)),
     "raters": lambda session: raters_page(session, now=NOW),
     "raters of a batch": lambda session: batch_raters_page(session, newest(session, EvalBatch), now=NOW),
+    "judges": lambda session: judges_page(session, has_key=True),
+    "judge": lambda session: judge_page(session, session.scalars(select(Judge.id).order_by(Judge.model)).first()),
+    "judges of a batch": lambda session: judges_of_batch(session, newest(session, EvalBatch), has_key=True),
     "desk": lambda session: desk_page(session, busiest(session)),
     "suite": lambda session: suite_page(session, newest(session, Suite)),
 }
@@ -113,6 +119,10 @@ def grow(session: Session, folder: Path) -> None:
         batch = launch(session, plan, secret=RULES.secret, now=NOW)
         write_responses(session, batch)
         make_people(session, batch)
+        a_judge(session, f"judge-{number:02}", f"model-{number:02}")
+    make_judges(session, batch)
+    for other in session.query(EvalBatch).filter(EvalBatch.id != batch.id, EvalBatch.name.startswith("z-batch")):
+        judging.ask(session, other, session.query(Judge).filter_by(model="claude-haiku-5-5").one(), cap=1, now=NOW)
     last = session.get_one(Suite, batch.suite_id), session.get_one(BaseModel, adapter.base_model_id)
     many.seats(session, Study(batch, *last, (adapter,)), MANY)
     close(session, batch, now=NOW)
@@ -126,9 +136,17 @@ def make_people(session: Session, batch: EvalBatch) -> None:
     give_seat(session, batch, session.get_one(Voter, admin.voter_id), title="Texts", now=NOW)
 
 
+def make_judges(session: Session, batch: EvalBatch) -> None:
+    """Every judge there is, asked about this batch; one of them has said something."""
+    for judge in session.query(Judge):
+        work(session, judging.ask(session, batch, judge, cap=2_000_000, now=NOW), most=2)
+
+
 def test_the_number_of_queries_does_not_grow_with_the_rows(session: Session, tmp_path: Path) -> None:
     batch = make_study(session, tmp_path, prompts=1).batch
     make_people(session, batch)
+    a_judge(session)
+    make_judges(session, batch)
     close(session, batch, now=NOW)
     few = {name: statements(session, page) for name, page in PAGES.items()}
     grow(session, tmp_path)
@@ -138,7 +156,11 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(session: Session, tmp
 
 
 @pytest.mark.parametrize(
-    "name", sorted(PAGES.keys() - {"results", "blindness", "batch", "suite", "pairs", "pair", "raters of a batch"})
+    "name",
+    sorted(
+        PAGES.keys()
+        - {"results", "blindness", "batch", "suite", "pairs", "pair", "raters of a batch", "judge", "judges of a batch"}
+    ),
 )
 def test_every_list_page_answers_on_an_empty_database(session: Session, name: str) -> None:
     assert statements(session, PAGES[name]) > 0

@@ -1,5 +1,6 @@
 """Nothing on the voting path tells who wrote a text: marks on everything that could, looked for everywhere."""
 
+import json
 import logging
 import random
 import re
@@ -14,7 +15,7 @@ from httpx2 import Response as Answer
 from sqlalchemy import select
 
 from app.domain.blinding import opposite
-from app.domain.terms import JobState, PairKind, Reveal, Role
+from app.domain.terms import JobState, JudgingState, PairKind, Reveal, Role
 from app.models import (
     Ballot,
     BaseModel,
@@ -23,6 +24,9 @@ from app.models import (
     EvalBatch,
     Event,
     Job,
+    Judge,
+    JudgeCall,
+    Judging,
     Pair,
     Prompt,
     Response,
@@ -30,19 +34,22 @@ from app.models import (
     Suite,
     Voter,
 )
-from app.services import eval_batches, voting
+from app.services import eval_batches, judging, voting
 from app.services.responses import Planned
 from app.web.deps import get_rng
 from tests.factories import NOW, Study, client_for, make_account, make_study, pairs_of, question, visitor
 from tests.fixtures import on_sqlite
+from tests.judged import a_judge, reply, work
 from tests.web.ballots import choose, look, seated
 
 MARKS = {
     "run": "quillon", "checkpoint": "zephyra", "base model": "bramwell", "recipe": "ondine", "dataset": "tamsin",
     "batch": "verity", "suite": "osprey", "rater": "marlowe", "prompt key": "lindqvist", "category": "sorrel",
     "engine": "havisham", "folder": "peregrine", "source": "thackeray",
+    "judge": "ptolemy", "judge's model": "whitlock", "judge's reason": "rosalind",
 }  # fmt: skip
 TOKENS = 1_486_117_395
+JUDGED = json.dumps({"reasoning": MARKS["judge's reason"], "choice": "A", "confidence": "low"})
 RECIPE = "the recipe wrote ondine"
 
 
@@ -58,6 +65,10 @@ def marked(app: FastAPI, tmp_path: Path) -> Study:
         study = make_study(
             session, tmp_path, prompts=4, text=text, votes_per_pair=2, ask_recognised=True, reveal=Reveal.NEVER
         )
+        judge = a_judge(session, MARKS["judge"], MARKS["judge's model"])
+        asked = judging.ask(session, study.batch, judge, cap=1_000_000, now=NOW)
+        work(session, asked, lambda *_: reply(text=JUDGED))
+        judging.end(session, asked, JudgingState.STOPPED, message=MARKS["judge"], now=NOW)
         run = session.get_one(Run, study.adapters[0].run_id)
         run.name, run.recipe_name, run.notes = MARKS["run"], MARKS["recipe"], RECIPE
         session.get_one(Dataset, run.dataset_id).name = MARKS["dataset"]
@@ -83,7 +94,21 @@ def secrets(app: FastAPI, marked: Study) -> set[str]:
     """Every name, id, hash, seed and count that the voting path must not say."""
     with app.state.database.session_scope(write=False) as session:
         found = {*MARKS.values(), str(TOKENS), str(marked.batch.seed)}
-        for table in (Checkpoint, BaseModel, Run, Dataset, Prompt, Response, Pair, Suite, Voter, Job):
+        for table in (
+            Checkpoint,
+            BaseModel,
+            Run,
+            Dataset,
+            Prompt,
+            Response,
+            Pair,
+            Suite,
+            Voter,
+            Job,
+            Judge,
+            Judging,
+            JudgeCall,
+        ):
             found |= {form for id_ in session.scalars(select(table.id)) for form in (str(id_), id_.hex)}
         for column in (Checkpoint.fingerprint, Response.fingerprint, Response.prompt_sha256, Response.text_sha256):
             found |= {value[:12] for value in session.scalars(select(column))}

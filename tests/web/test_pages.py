@@ -10,11 +10,12 @@ from sqlalchemy import select
 from app.config import DATA
 from app.domain.terms import Split
 from app.models import Dataset, Run
-from app.services import accounts, eval_batches, invites, runs
+from app.services import accounts, eval_batches, invites, judging, runs
 from app.services.base_models import add_base_model, mark_failed
 from app.services.shipped import import_shipped
 from tests.factories import NOW, RULES, Study, make_run, pairs_of
 from tests.fixtures import on_sqlite
+from tests.judged import OPUS, a_judge, work
 from tests.web.addresses import addresses, filled
 
 EVENTS = "/live"
@@ -24,7 +25,11 @@ def ids_of(app: FastAPI, study: Study) -> dict[str, object]:
     with app.state.database.session_scope() as session:
         admin = accounts.the_admin(session, now=NOW)
         now = datetime.now(UTC)
+        judge = a_judge(session)
+        work(session, judging.ask(session, session.merge(study.batch), judge, cap=1_000_000, now=NOW), most=3)
         return {
+            "name": "general",
+            "judge_id": judge.id,
             "account_id": admin.id,
             "batch_id": study.batch.id,
             "suite_id": study.suite.id,
@@ -100,6 +105,9 @@ def test_names_are_text_and_never_markup(app: FastAPI, admin: TestClient, study:
 
 @on_sqlite
 def test_fragments_are_parts_of_their_pages(app: FastAPI, admin: TestClient, study: Study) -> None:
+    judge_id = ids_of(app, study)["judge_id"]
+    with app.state.database.session_scope() as session:
+        a_judge(session, "not asked yet", OPUS)
     for fragment, page in (
         ("/batches/list", "/batches"),
         ("/runs/list", "/runs"),
@@ -110,6 +118,10 @@ def test_fragments_are_parts_of_their_pages(app: FastAPI, admin: TestClient, stu
         (f"/batches/{study.batch.id}/progress", f"/batches/{study.batch.id}"),
         (f"/runs/{study.adapters[0].run_id}/progress", f"/runs/{study.adapters[0].run_id}"),
         (f"/raters/{study.batch.id}/list", f"/raters/{study.batch.id}"),
+        (f"/batches/{study.batch.id}/judges", f"/batches/{study.batch.id}"),
+        (f"/batches/{study.batch.id}/projection", f"/batches/{study.batch.id}"),
+        ("/judges/list", "/judges"),
+        (f"/judges/{judge_id}/batches", f"/judges/{judge_id}"),
         (f"/vote/{study.batch.id}/ballot", f"/vote/{study.batch.id}"),
     ):
         part = admin.get(fragment).text
@@ -120,10 +132,18 @@ def test_fragments_are_parts_of_their_pages(app: FastAPI, admin: TestClient, stu
 
 
 @on_sqlite
-@pytest.mark.parametrize("secret", ["a key for tests", "hunter2"])
+@pytest.mark.parametrize("secret", ["a key for tests", "hunter2", "sk-ant-never", "sk-else-never"])
 def test_the_settings_page_shows_no_secret(app: FastAPI, admin: TestClient, secret: str) -> None:
     settings = app.state.settings
-    app.state.settings = settings.model_copy(update={"broker_url": "redis://user:hunter2@host/0"})
+    app.state.settings = settings.model_copy(
+        update={
+            "broker_url": "redis://user:hunter2@host/0",
+            "anthropic_api_key": "sk-ant-never",
+            "openai_api_key": "sk-else-never",
+        }
+    )
     page = admin.get("/settings").text
     assert secret not in page
     assert "ARENA_SECRET" in page
+    assert "ANTHROPIC_API_KEY" in page
+    assert "ARENA_ANTHROPIC" not in page, "each is named as it is set"
