@@ -23,7 +23,8 @@ def made(error: type[ProviderError], said: Said = NOTHING) -> ProviderError:
 
 
 def test_every_trouble_has_one_error() -> None:
-    assert sorted(error.trouble for error in family()) == sorted(Trouble)
+    ours = {Trouble.CAP_REACHED}  # no provider says that
+    assert sorted(error.trouble for error in family()) == sorted(set(Trouble) - ours)
 
 
 @pytest.mark.parametrize("error", family(), ids=lambda error: error.trouble)
