@@ -22,6 +22,8 @@ from app.web import (
     errors,
     home,
     join,
+    judges,
+    judging,
     metrics,
     models,
     operations,
@@ -82,8 +84,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(metrics.MeterMiddleware)
     errors.install(app)
     for module in (
-        enter, join, account, tokens, home, datasets, models, suites, runs, batches, raters, pairs, vote, yours,
-        results, operations, ready, metrics, api_docs,
+        enter, join, account, tokens, home, datasets, models, suites, runs, batches, judging, raters, judges,
+        pairs, vote, yours, results, operations, ready, metrics, api_docs,
     ):  # fmt: skip
         app.include_router(module.router, include_in_schema=False)
     for documented in (api, reports):

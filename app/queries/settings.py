@@ -44,12 +44,13 @@ def settings_page(session: Session, settings: Settings, *, now: datetime, setup:
                 advice=f"See {setup.log}, then start again." if setup.state is SetupPhase.FAILED else "",
             ),
             *_workers(session, settings, now),
+            _key(settings),
             _disk(settings),
         ),
         settings=tuple(
             (
-                f"ARENA_{name.upper()}",
-                "(set)" if name == "secret" and settings.secret else _shown(name, getattr(settings, name)),
+                str(field.validation_alias or f"ARENA_{name.upper()}"),
+                _shown(name, getattr(settings, name)),
                 field.description or "",
             )
             for name, field in Settings.model_fields.items()
@@ -63,9 +64,21 @@ def plain_state(setup: SetupState) -> str:
 
 
 def _shown(name: str, value: object) -> str:
-    """URLs may carry passwords."""
+    """Secrets and keys are never shown, and URLs may carry passwords."""
     text = str(value)
-    return "(set)" if name.endswith("_url") and "@" in text else text
+    secret = name == "secret" or name.endswith("_api_key") or (name.endswith("_url") and "@" in text)
+    return "(set)" if secret and text else text
+
+
+def _key(settings: Settings) -> HealthRow:
+    """Nothing else needs it, so a missing one is told and is no fault."""
+    there = bool(settings.anthropic_api_key.strip())
+    return HealthRow(
+        "Key for judges at Anthropic",
+        ok=True,
+        detail="there" if there else "none; needed only for judges that are Claude models",
+        advice="" if there else "Put ANTHROPIC_API_KEY=… into .env and start the arena again.",
+    )
 
 
 def _workers(session: Session, settings: Settings, now: datetime) -> list[HealthRow]:

@@ -1,5 +1,6 @@
 """Judges: adding and retiring them, and how the provider of one is reached."""
 
+from contextlib import closing
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -10,13 +11,15 @@ from app.domain.errors import BadInputError, ConflictError, NotFoundError
 from app.domain.rubric import Rubric, shipped_rubrics
 from app.domain.terms import ProviderKind, VoterKind
 from app.models import Judge, Voter
-from app.providers.calls import Parameters, Provider
+from app.providers.calls import ModelOffer, Parameters, Provider
 from app.providers.connect import connect
 from app.services.files import sha256_of_json
 
 RUBRICS = DATA / "rubrics"
 """Files that ship; an admin may add more beside them."""
 _LONGEST_NAME = 120
+_LOOK_SECONDS = 10.0
+"""Somebody looks at a page meanwhile."""
 
 
 def find_rubric(label: str) -> Rubric:
@@ -133,6 +136,30 @@ def find_judge(session: Session, name: str) -> Judge:
 def set_retired(judge: Judge, *, retired: bool, now: datetime) -> None:
     """Offer a judge for new eval batches, or no more. What it said stays."""
     judge.retired_at = (judge.retired_at or now) if retired else None
+
+
+def has_key(settings: Settings) -> bool:
+    """Whether judges at Anthropic can be asked at all. Whether the key is accepted, only Anthropic can say."""
+    return bool(settings.anthropic_api_key.strip())
+
+
+def offers_of(provider: ProviderKind, base_url: str, settings: Settings) -> tuple[ModelOffer, ...]:
+    """What a provider offers: asks it over the network, and waits for seconds at most.
+
+    Raises:
+        ProviderError: there is no key or a wrong one, no network, or no such list; says what to do.
+        BadInputError: the address is none.
+    """
+    ours = provider is ProviderKind.ANTHROPIC
+    with closing(
+        connect(
+            provider,
+            key=settings.anthropic_api_key if ours else settings.openai_api_key,
+            base_url=settings.anthropic_base_url if ours else base_url.strip(),
+            timeout_seconds=_LOOK_SECONDS,
+        )
+    ) as found:
+        return found.models()
 
 
 def provider_of(judge: Judge, settings: Settings) -> Provider:

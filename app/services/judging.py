@@ -114,6 +114,20 @@ def end(
     session.flush()
 
 
+def stop(session: Session, judging: Judging, *, now: datetime) -> None:
+    """Ask a judge to stop. It waits for the calls that are under way, which are paid for; what was said is kept.
+
+    Raises:
+        ConflictError: it is not at work.
+    """
+    job = _unfinished(session, judging.job_id)
+    if job is None:
+        raise ConflictError("This judge is not at work on this eval batch. Nothing was changed.")
+    if jobs.request_cancel(session, job.id, now=now).state is JobState.CANCELLED:
+        words = "Somebody stopped it before it began. Nothing was asked and nothing was paid."
+        end(session, judging, JudgingState.STOPPED, message=words, now=now)
+
+
 def spent(session: Session, judging: Judging) -> Spent:
     """What this judging has cost so far, and may have cost."""
     query = (

@@ -10,9 +10,11 @@ from app import jobs
 from app.domain.errors import NotFoundError
 from app.models import EvalBatch
 from app.queries.batches import batch_page, batches_page, launch_page
+from app.queries.judging import judges_of_batch
 from app.queries.plans import plan_view
 from app.services import eval_batches, simulation
-from app.web.deps import AdminDep, NowDep, ReadDep, RulesDep, WantedDep, WriteDep
+from app.services.judges import has_key
+from app.web.deps import AdminDep, NowDep, ReadDep, RulesDep, SettingsDep, WantedDep, WriteDep
 from app.web.launch_form import LaunchForm
 from app.web.render import render
 
@@ -74,9 +76,10 @@ def launch(
 
 
 @router.get("/batches/{batch_id}")
-def batch(request: Request, _: AdminDep, session: ReadDep, batch_id: uuid.UUID) -> Response:
+def batch(request: Request, _: AdminDep, session: ReadDep, settings: SettingsDep, batch_id: uuid.UUID) -> Response:
     """One eval batch."""
-    return render(request, "batches/one.html", page=batch_page(session, batch_id))
+    panel = judges_of_batch(session, batch_id, has_key=has_key(settings))
+    return render(request, "batches/one.html", page=batch_page(session, batch_id), panel=panel)
 
 
 @router.get("/batches/{batch_id}/progress")

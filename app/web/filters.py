@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from app.domain import words
 from app.domain.quality import in_halves
+from app.providers.prices import MICRO, in_words
 from app.web import charts, markdown
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -111,6 +112,29 @@ def perplexity(loss: float | None) -> str:
     return UNKNOWN if loss is None else f"{math.exp(min(loss, _LARGEST_LOSS)):.1f}"
 
 
+def money(micro_dollars: int | None) -> str:
+    """Millionths of a dollar as dollars: ``$12.50``, ``$0.0042``."""
+    return UNKNOWN if micro_dollars is None else in_words(micro_dollars)
+
+
+def cents(micro_dollars: int) -> str:
+    """Millionths of a dollar for a field: dollars, rounded up to a whole cent."""
+    whole = -(-micro_dollars // (MICRO // 100))
+    return f"{whole // 100}.{whole % 100:02d}"
+
+
+def day(when: datetime) -> str:
+    """A day in UTC: ``31 January 2026``."""
+    local = when.astimezone(UTC)
+    return f"{local.day} {local:%B %Y}"
+
+
+def model_name(id_: str) -> str:
+    """The id of a Claude model as people say it: ``claude-opus-5-5`` is ``Claude Opus 5.5``."""
+    words_ = [part.capitalize() for part in id_.split("-") if not part.isdigit()]
+    return " ".join([*words_, ".".join(part for part in id_.split("-") if part.isdigit())])
+
+
 def plain_words(term: str) -> str:
     """A stored term as people read it: ``in_domain`` becomes ``in domain``."""
     return str(term).replace("_", " ")
@@ -119,13 +143,17 @@ def plain_words(term: str) -> str:
 FILTERS: dict[str, Callable[..., object]] = {
     "ago": ago,
     "bytes": size,
+    "cents": cents,
     "count": count,
+    "day": day,
     "duration": duration,
     "forest": charts.forest,
     "halves": in_halves,
     "loss_plot": charts.loss_plot,
     "markdown": markdown.render,
+    "model_name": model_name,
     "moment": moment,
+    "money": money,
     "number": number,
     "percent": percent,
     "perplexity": perplexity,

@@ -36,6 +36,7 @@ _PAGES = (
     ("/suites", "Suites"),
     ("/batches", "Eval batches"),
     ("/raters", "Raters"),
+    ("/judges", "Judges"),
     ("/jobs", "Jobs"),
     ("/settings", "Settings"),
 )
