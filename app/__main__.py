@@ -13,6 +13,8 @@ from app.bench.command import bench
 from app.cli import (
     controls,
     evaluating,
+    judges,
+    judging,
     library,
     raters,
     sample,
@@ -53,6 +55,8 @@ cli.add_typer(evaluating.batches, name="batches")
 cli.command()(evaluating.status)
 cli.command()(evaluating.report)
 cli.add_typer(raters.raters, name="raters")
+cli.command()(judging.judge)
+cli.add_typer(judges.judges, name="judges")
 cli.command()(controls.canaries)
 cli.add_typer(controls.controls, name="controls")
 cli.command()(verifying.verify)

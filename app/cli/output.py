@@ -43,7 +43,7 @@ def print_rows(rows: Iterable[Mapping[str, Any]], *, as_json: bool, empty: str) 
 
 
 @contextmanager
-def quiet(wanted: bool = True) -> Iterator[None]:  # noqa: FBT001, FBT002 (read as: quiet, if wanted)
+def quiet(wanted: bool = True) -> Iterator[None]:
     """No words on standard output, where only JSON is expected there."""
     before, console.quiet = console.quiet, wanted or console.quiet
     try:

@@ -17,7 +17,9 @@ def agree(what: str, worst: int | None, table: str, *, expected: int | None = No
     ``free``: a simulated judge, whose figures only say what its model would cost.
     """
     if worst is None:
-        console.print(f"{what}; the model has no price in {table}, so no cap can hold.", highlight=False, soft_wrap=True)
+        console.print(
+            f"{what}; the model has no price in {table}, so no cap can hold.", highlight=False, soft_wrap=True
+        )
         return
     about = f"about {in_words(expected)}, " if expected is not None else ""
     simulated = " It is simulated, so nothing is paid." if free else ""
@@ -26,7 +28,7 @@ def agree(what: str, worst: int | None, table: str, *, expected: int | None = No
         return
     if not sys.stdin.isatty():
         raise typer.BadParameter(
-            f"This may cost {in_words(worst)}, and nobody is here to be asked. Nothing was started; give --yes to agree."
+            f"This may cost {in_words(worst)}, and nobody is here to ask. Nothing was started; give --yes to agree."
         )
-    if not typer.confirm("Go on?"):
+    if not typer.confirm("Go on?", err=True):
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""Attacks on a judge: asks its model about a good and a poor text, with and without each attack, and says what they won.
+"""Attacks on a judge: its model is asked about a good and a poor text, the poor one with and without each attack.
 
 Nothing of it is stored: it is about the judge, not about an eval batch.
 """
