@@ -48,7 +48,7 @@ class JudgesMeasured:
     calls: dict[str, int]
     """Attempts, by how they ended."""
     wanted: int
-    """Pairs × judges × 2 orders."""
+    """Pairs by judges by 2 orders."""
     once: int
     """Of these, how many ended in exactly one state."""
     mismatches: tuple[str, ...]

@@ -70,7 +70,7 @@ def _listens(port: int) -> bool:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """For a process of the bench: the settings of the bench and none of the user's; limits of votes would be measured instead of votes."""
+    """Settings of the bench and none of the user's; limits of votes would be measured instead of votes."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("ARENA_")}
     given = {"home": settings.home, "database_url": settings.database_url, "base_model": "", "sample_study": "false",
              "secret": "", "broker_url": "", "log_level": "WARNING", "limit_vote": ""}  # fmt: skip

@@ -47,6 +47,6 @@ def judges_sentence(one: JudgesMeasured) -> str:
         f"mismatches.{first} Calls: {calls}. At kill -9, {one.in_flight_at_kill} calls had no reply; "
         f"{one.paid_again} were paid for again, and {one.paid_again_for_faults} more after replies that the server "
         f"spoiled. Simulated money: {in_words(one.spent_micro_dollars)} known, at most "
-        f"{in_words(one.unknown_micro_dollars)} for lost replies, {in_words(one.charged_micro_dollars)} by the books of "
-        f"the server, cap {in_words(one.cap_micro_dollars)}. {one.seconds} s, {one.calls_per_second} calls/s."
+        f"{in_words(one.unknown_micro_dollars)} for lost replies, {in_words(one.charged_micro_dollars)} by the "
+        f"server's books, cap {in_words(one.cap_micro_dollars)}. {one.seconds} s, {one.calls_per_second} calls/s."
     )
