@@ -13,6 +13,8 @@ from app.bench.command import bench
 from app.cli import (
     controls,
     evaluating,
+    judges,
+    judging,
     library,
     raters,
     sample,
@@ -53,6 +55,8 @@ cli.add_typer(evaluating.batches, name="batches")
 cli.command()(evaluating.status)
 cli.command()(evaluating.report)
 cli.add_typer(raters.raters, name="raters")
+cli.command()(judging.judge)
+cli.add_typer(judges.judges, name="judges")
 cli.command()(controls.canaries)
 cli.add_typer(controls.controls, name="controls")
 cli.command()(verifying.verify)
@@ -68,10 +72,14 @@ def up_command(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 0,
     torch: Annotated[str, typer.Option(help=f"Build of PyTorch: {', '.join(TORCH_CHOICES)}.")] = "auto",
+    demo_judges: Annotated[
+        bool, typer.Option("--demo-judges", help="With simulated judges, to try judging without a key.")
+    ] = False,
 ) -> None:
     """Start everything: the page at once, training behind it. Ctrl-C stops it."""
     settings = get_settings()
-    raise typer.Exit(up.run(host=host or settings.host, port=port or settings.port, torch=torch))
+    host, port = host or settings.host, port or settings.port
+    raise typer.Exit(up.run(host=host, port=port, torch=torch, demo_judges=demo_judges))
 
 
 @cli.command("serve")

@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     limit_api: str = Field(default="600/minute", description="API requests of one token.")
     judge_timeout_seconds: float = Field(default=120.0, gt=0, description="How long a judge's reply is waited for.")
     judge_concurrency: int = Field(default=4, ge=1, le=64, description="Calls to one judge's model at the same time.")
+    judge_retry_seconds: float = Field(
+        default=1.0, gt=0, description="Wait before a judge's call that failed is sent again; doubled each time."
+    )
     judge_poll_seconds: float = Field(default=30.0, gt=0, description="How often a batch of judge calls is looked at.")
     anthropic_api_key: str = Field(
         default="", validation_alias="ANTHROPIC_API_KEY", repr=False, description="Key for judges at Anthropic."

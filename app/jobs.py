@@ -11,15 +11,15 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
-from sqlalchemy import event, select
+from sqlalchemy import event, select, update
 from sqlalchemy.orm import Session
 
 from app.config import Settings, get_settings
 from app.domain.errors import BadInputError, ConflictError, NotFoundError
-from app.domain.terms import JobKind, JobState, Queue
+from app.domain.terms import JobKind, JobState, JudgingState, Queue
 from app.filesystem_broker import TRANSPORT, transport_options
 from app.log import get_logger
-from app.models import Event, Job
+from app.models import Event, Job, Judging
 
 log = get_logger(__name__)
 
@@ -156,6 +156,13 @@ def finish(session: Session, job: Job, state: JobState, *, now: datetime, error:
     """End a job, and with it the wait of the jobs that come after it."""
     job.state, job.error, job.finished_at, job.eta_seconds = state, error, now, None
     session.add(Event(topic="jobs", subject_id=job.id, created_at=now))
+    if job.kind is JobKind.JUDGE:  # also one that never began, or whose worker died once too often
+        kept = "All verdicts so far are kept; it can go on."
+        session.execute(
+            update(Judging)
+            .where(Judging.job_id == job.id, Judging.state == JudgingState.RUNNING)
+            .values(state=JudgingState.STOPPED, message=error or f"It was stopped. {kept}", ended_at=now)
+        )
     for waiting in session.scalars(select(Job).where(Job.waits_for_id == job.id, Job.state == JobState.QUEUED)):
         _end_wait(session, waiting, job, now=now)
 

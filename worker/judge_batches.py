@@ -1,13 +1,14 @@
 """Calls of a judge in batches: handed in together, fetched when the provider has ended them, within a day.
 
 A row is stored for every call before its batch is handed in, and the provider's id of the batch right after. A crash in
-between is healed by looking through the provider's batches for the ids of our calls: nothing is paid for twice.
+between is healed by looking through the provider's batches for the ids of our calls: nothing is paid for twice. One
+batch is handed in at a time, so the calls whose batch is not known are all of the same one.
 """
 
 import time
 import uuid
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
 from typing import TypeVar, cast
 
 from sqlalchemy import func, select, update
@@ -18,7 +19,7 @@ from app.domain.terms import CallState
 from app.models import JudgeCall
 from app.providers.calls import BatchProvider, BatchResult, Provider, takes_batches
 from app.providers.errors import ProviderError
-from app.providers.pacing import backoff
+from app.services.judge_calls import NOT_TOLD
 from app.services.judging import never_sent
 from worker.claim import utc_now
 from worker.judge_work import Work
@@ -27,12 +28,27 @@ MOST_CALLS = 1_000
 """Calls of one batch. A provider takes more; so many are lost to a wrong parameter at most."""
 _LOOK_SECONDS = 0.2
 _MOST_TRIES = 8
+_CLOCKS_APART = timedelta(days=1)
+"""How far the provider's clock and ours may be apart: a batch that is not found is paid for twice."""
 
 T = TypeVar("T")
 
 
+def finish_batches(work: Work, provider: Provider, *, poll_seconds: float) -> None:
+    """Fetch what an earlier start has handed in.
+
+    Raises:
+        ProviderError: no call of this judge can succeed until a person does something.
+        Cancelled: somebody asked to stop. The batches go on and are fetched at the next start.
+    """
+    if takes_batches(provider):
+        batches = _Batches(work, cast("BatchProvider", provider), poll_seconds)
+        batches.adopt()
+        batches.fetch()
+
+
 def ask_in_batches(work: Work, provider: Provider, *, poll_seconds: float) -> None:
-    """Until nothing is missing.
+    """Until nothing is missing. What an earlier start has handed in is fetched already.
 
     Raises:
         BadInputError: the provider takes no batches.
@@ -43,12 +59,9 @@ def ask_in_batches(work: Work, provider: Provider, *, poll_seconds: float) -> No
     if not takes_batches(provider):
         raise BadInputError("This server takes no batches. Start the judge again without them; nothing was sent.")
     batches = _Batches(work, cast("BatchProvider", provider), poll_seconds)
-    batches.adopt()
-    while True:
+    while batches.hand_in():
         batches.fetch()
         work.check_stop()
-        if not batches.hand_in():
-            break
 
 
 class _Batches:
@@ -65,16 +78,14 @@ class _Batches:
         orphans, since = self._orphans()
         if not orphans or since is None:
             return
-        known = self._noted()
-        for batch in self._patiently(lambda: list(self._provider.batches(since))):
-            if batch.id in known:
+        known, ids = self._noted(), {call_id.hex for call_id in orphans}
+        for batch in self._patiently(lambda: list(self._provider.batches(since - _CLOCKS_APART))):
+            if batch.id in known or batch.total != len(orphans):  # others may use the same key
                 continue
             self._wait_for(batch.id)
-            for result in self._results(batch.id):
-                call_id = _call_id(result.custom_id)
-                if call_id in orphans:
-                    orphans.discard(call_id)
-                    self._note([call_id], batch.id)
+            if ids == {result.custom_id for result in self._results(batch.id)}:
+                self._note(orphans, batch.id)
+                return
         with session_scope() as session:
             self._work.claim.hold(session)
             never_sent(session, orphans, now=utc_now())
@@ -92,11 +103,11 @@ class _Batches:
         except ProviderError as error:
             if error.unknown:  # the next start looks whether it is there
                 raise
-            trouble = [self._work.settle(call_id, error) for call_id in calls]
+            trouble = [self._work.settle(call_id, error, shared=True) for call_id in calls]
             if any(trouble):
                 raise
             self._failures += 1
-            self._pause(backoff(error, self._failures, self._work.rng))
+            self._pause(self._work.backoff(error, self._failures))
             return True
         self._failures = 0
         self._note(calls, batch.id)
@@ -107,8 +118,9 @@ class _Batches:
         for batch_id in self._noted(only_open=True):
             self._wait_for(batch_id)
             trouble: ProviderError | None = None
-            for result in self._results(batch_id):
-                trouble = self._work.settle(_call_id(result.custom_id), result.outcome) or trouble
+            # Replies first: whether a refusal is about one call's texts shows by whether others went through.
+            for result in sorted(self._results(batch_id), key=lambda one: isinstance(one.outcome, ProviderError)):
+                trouble = self._work.settle(uuid.UUID(hex=result.custom_id), result.outcome) or trouble
             if trouble is not None:
                 raise trouble
 
@@ -129,7 +141,7 @@ class _Batches:
             except ProviderError as error:
                 if not error.passing:
                     raise
-                self._pause(backoff(error, tried, self._work.rng))
+                self._pause(self._work.backoff(error, tried))
         return look()
 
     def _pause(self, seconds: float) -> None:
@@ -141,25 +153,19 @@ class _Batches:
     def _orphans(self) -> tuple[set[uuid.UUID], datetime | None]:
         with session_scope(write=False) as session:
             of = (JudgeCall.judging_id == self._work.claim.subject_id, JudgeCall.state == CallState.SENT)
-            lost = session.scalars(select(JudgeCall.id).where(*of, JudgeCall.provider_batch == "")).all()
+            lost = session.scalars(select(JudgeCall.id).where(*of, JudgeCall.provider_batch == NOT_TOLD)).all()
             since = session.scalar(select(func.min(JudgeCall.sent_at)).where(JudgeCall.id.in_(lost))) if lost else None
             return set(lost), since
 
     def _noted(self, *, only_open: bool = False) -> list[str]:
+        """Batches of which we know the ids: of all judges, or of this one and not fetched yet."""
+        query = select(JudgeCall.provider_batch).where(JudgeCall.provider_batch.not_in(("", NOT_TOLD)))
+        if only_open:
+            query = query.where(JudgeCall.judging_id == self._work.claim.subject_id, JudgeCall.state == CallState.SENT)
         with session_scope(write=False) as session:
-            query = (
-                select(JudgeCall.provider_batch)
-                .where(JudgeCall.judging_id == self._work.claim.subject_id, JudgeCall.provider_batch != "")
-                .distinct()
-                .order_by(JudgeCall.provider_batch)
-            )
-            return list(session.scalars(query.where(JudgeCall.state == CallState.SENT) if only_open else query))
+            return list(session.scalars(query.distinct().order_by(JudgeCall.provider_batch)))
 
-    def _note(self, calls: list[uuid.UUID], batch_id: str) -> None:
+    def _note(self, calls: Collection[uuid.UUID], batch_id: str) -> None:
         with session_scope() as session:
             self._work.claim.hold(session)
             session.execute(update(JudgeCall).where(JudgeCall.id.in_(calls)).values(provider_batch=batch_id))
-
-
-def _call_id(custom_id: str) -> uuid.UUID:
-    return uuid.UUID(hex=custom_id)

@@ -2,8 +2,9 @@
 
 import random
 import uuid
+from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -13,10 +14,11 @@ from app.domain.terms import JudgingState, Trouble
 from app.models import JudgeCall, Judging
 from app.providers.calls import JudgeRequest, Reply
 from app.providers.errors import ProviderError
+from app.providers.pacing import backoff
 from app.services import judging
 from app.services.assignment import Rules
 from app.services.judge_ballots import next_ballots, progress_of
-from app.services.judge_calls import Prepared, prepare, settle, stops
+from app.services.judge_calls import MOST_FAULTS, Prepared, prepare, settle, stops
 from training.errors import Cancelled
 from worker.claim import Claim, utc_now
 
@@ -29,6 +31,9 @@ class Work:
     rules: Rules
     should_stop: Callable[[], bool]
     rng: random.Random
+    retry_seconds: float
+    failures: Counter[uuid.UUID] = field(default_factory=Counter)
+    """Calls for each ballot that brought no reply since this start: a resumed judge is as patient as a new one."""
     cap_reached: bool = False
     """Whether the last call that was to be prepared could have taken the spending over the cap."""
 
@@ -50,13 +55,27 @@ class Work:
                 prepared.append(one)
             return prepared
 
-    def settle(self, call_id: uuid.UUID, outcome: Reply | ProviderError) -> ProviderError | None:
-        """Store an outcome and say how far the work is; returns the trouble over which the judge has to stop."""
+    def settle(
+        self, call_id: uuid.UUID, outcome: Reply | ProviderError, *, shared: bool = False
+    ) -> ProviderError | None:
+        """Store an outcome and say how far the work is; returns the trouble over which the judge has to stop.
+
+        ``shared``: a whole batch was refused, which says nothing about the texts of one call.
+        """
         with session_scope() as session:
             self.claim.hold(session)
-            call: JudgeCall = settle(session, self.judging(session), call_id, outcome, rules=self.rules, now=utc_now())
+            call: JudgeCall = settle(
+                session, self.judging(session), call_id, outcome, rules=self.rules, now=utc_now(), shared=shared
+            )
             self.tell(session)
+            if isinstance(outcome, ProviderError) and outcome.passing:
+                self.failures[call.ballot_id] += 1
+                return outcome if self.failures[call.ballot_id] >= MOST_FAULTS else None
             return stops(session, call, outcome)
+
+    def backoff(self, error: ProviderError, failures: int) -> float:
+        """Seconds to wait after so many failures."""
+        return backoff(error, failures, self.rng, self.retry_seconds)
 
     def tell(self, session: Session, message: str = "Asking the judge") -> None:
         """Say how far the work is, in the transaction of the work itself."""

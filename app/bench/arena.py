@@ -56,15 +56,26 @@ def make_arena(settings: Settings, *, raters: int, votes: int) -> BenchArena:
     database, now = Database.at(settings.database), datetime.now(UTC)
     rows.metadata.create_all(database.engine)
     with database.session_scope() as session:
-        batch_id = _batch(session, settings.secret_key(), raters=raters, votes=votes, now=now)
+        votes_per_pair = min(raters, _MOST_VOTES_PER_PAIR)
+        pairs = ceil(_SPARE * votes / votes_per_pair) + 10
+        batch_id = _batch(session, settings.secret_key(), pairs, votes_per_pair=votes_per_pair, now=now)
         tokens = tuple(_rater(session, batch_id, number, now=now) for number in range(raters))
     database.engine.dispose()
     return BenchArena(settings, batch_id, tokens)
 
 
-def _batch(session: Session, secret: bytes, *, raters: int, votes: int, now: datetime) -> uuid.UUID:
+def make_pairs(settings: Settings, pairs: int) -> uuid.UUID:
+    """Tables and so many pairs to judge; returns the eval batch."""
+    migrate(settings.database)
+    database = Database.at(settings.database)
+    with database.session_scope() as session:
+        batch_id = _batch(session, settings.secret_key(), pairs, votes_per_pair=1, now=datetime.now(UTC))
+    database.engine.dispose()
+    return batch_id
+
+
+def _batch(session: Session, secret: bytes, pairs: int, *, votes_per_pair: int, now: datetime) -> uuid.UUID:
     rng = random.Random(1)  # noqa: S311 (every run reads the same texts)
-    pairs = ceil(_SPARE * votes / min(raters, _MOST_VOTES_PER_PAIR)) + 10
     lines = [
         {"key": f"key-{n}", "category": f"category {n % 8}", "domain": "in_domain", "prompt": f"{n}: {_text(rng, 12)}?"}
         for n in range(pairs)
@@ -81,7 +92,7 @@ def _batch(session: Session, secret: bytes, *, raters: int, votes: int, now: dat
     session.flush()
     plan = LaunchPlan(
         suite="bench", challengers=("bench/adapter",), baseline="bench/base", name="bench",
-        votes_per_pair=min(raters, _MOST_VOTES_PER_PAIR),
+        votes_per_pair=votes_per_pair,
     )  # fmt: skip
     batch = freeze(session, plan, suite, members, secret=secret, now=now)
     planned = plan_of(session, batch)

@@ -1,4 +1,4 @@
-"""``arena bench vote``: how many raters one server takes, and whether it ever loses a vote."""
+"""``arena bench vote | judge``: how many raters one server takes, whether it loses a vote, or pays a judge twice."""
 
 import tempfile
 from collections.abc import Iterator
@@ -57,6 +57,27 @@ def bench_vote(
         for one in found:
             console.print(sentence(one), highlight=False, soft_wrap=True)
     if not all(one.holds for one in found):
+        raise typer.Exit(1)
+
+
+@bench.command("judge")
+def bench_judge(
+    pairs: Annotated[int, typer.Option(help="Pairs that two judges see in both orders.", min=10, max=100_000)] = 500,
+    faults: Annotated[float, typer.Option(help="Share of calls that something befalls.", min=0, max=0.5)] = 0.1,
+    timeout: Annotated[float, typer.Option(help="Seconds that a reply is waited for.", min=1)] = 10.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Let two simulated judges judge with faults and a kill -9; exit 1 if one is lost or paid for twice."""
+    from app.bench.judge import measure_judges  # noqa: PLC0415
+    from app.bench.told import judges_sentence  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory(prefix="arena-bench-") as folder:
+        found = measure_judges(Path(folder), pairs=pairs, faults=faults, timeout_seconds=timeout)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        console.print(judges_sentence(found), highlight=False, soft_wrap=True)
+    if not found.holds:
         raise typer.Exit(1)
 
 

@@ -32,7 +32,7 @@ class ServerProcess:
         with log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603 (this very program)
                 [sys.executable, "-m", "app.bench.server", str(self.port)],
-                cwd=ROOT, env=_environment(self.settings), stdout=output, stderr=subprocess.STDOUT,
+                cwd=ROOT, env=environment(self.settings), stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while not _listens(self.port):
@@ -69,8 +69,8 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _environment(settings: Settings) -> dict[str, str]:
-    """The settings of the bench and none of the user's; limits of votes would be measured instead of votes."""
+def environment(settings: Settings) -> dict[str, str]:
+    """Settings of the bench and none of the user's; limits of votes would be measured instead of votes."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("ARENA_")}
     given = {"home": settings.home, "database_url": settings.database_url, "base_model": "", "sample_study": "false",
              "secret": "", "broker_url": "", "log_level": "WARNING", "limit_vote": ""}  # fmt: skip

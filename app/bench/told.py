@@ -1,6 +1,8 @@
 """The figures of a run as they are printed."""
 
+from app.bench.judge import JudgesMeasured
 from app.bench.vote import Measured, cores
+from app.providers.prices import in_words
 
 
 def row(one: Measured) -> dict[str, object]:
@@ -32,4 +34,19 @@ def sentence(one: Measured) -> str:
     return (
         f"{one.database}: {checked.lost} votes lost and {checked.doubled} doubled of {one.votes} acknowledged "
         f"({crash}), {checked.uneven} pairs with uneven orders, {len(checked.mismatches)} mismatches.{first}"
+    )
+
+
+def judges_sentence(one: JudgesMeasured) -> str:
+    """What became of the pairs and of the money."""
+    ends = ", ".join(f"{count} {state}" for state, count in sorted(one.states.items()))
+    calls = ", ".join(f"{count} {state}" for state, count in sorted(one.calls.items()))
+    first = f" First mismatch: {one.mismatches[0]}" if one.mismatches else ""
+    return (
+        f"{one.once} of {one.wanted} showings of a pair ended in exactly one state ({ends}); {len(one.mismatches)} "
+        f"mismatches.{first} Calls: {calls}. At kill -9, {one.in_flight_at_kill} calls had no reply; "
+        f"{one.paid_again} were paid for again, and {one.paid_again_for_faults} more after replies that the server "
+        f"spoiled. Simulated money: {in_words(one.spent_micro_dollars)} known, at most "
+        f"{in_words(one.unknown_micro_dollars)} for lost replies, {in_words(one.charged_micro_dollars)} by the "
+        f"server's books, cap {in_words(one.cap_micro_dollars)}. {one.seconds} s, {one.calls_per_second} calls/s."
     )

@@ -28,8 +28,8 @@ class JobEndedError(ArenaError):
     """The job that was followed failed or was cancelled."""
 
 
-def follow(job_id: uuid.UUID | None) -> None:
-    """Show a job until it ends. Ctrl-C asks it to stop; what it stored is kept.
+def follow(job_id: uuid.UUID | None, *, shown: bool = True) -> None:
+    """Show a job until it ends. Ctrl-C asks it to stop; what it stored is kept. ``shown``: with a bar on a terminal.
 
     Raises:
         JobEndedError: it failed or was cancelled; says why.
@@ -37,7 +37,7 @@ def follow(job_id: uuid.UUID | None) -> None:
     """
     if job_id is None:
         return
-    with contextlib.closing(_OwnWorker()) as own_worker, progress_bar(TimeRemainingColumn()) as bar:
+    with contextlib.closing(_OwnWorker()) as own_worker, progress_bar(TimeRemainingColumn(), shown=shown) as bar:
         task = bar.add_task("waiting for a worker", total=None)
         interrupted = False
         job = _look(job_id)

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -39,6 +40,16 @@ def print_rows(rows: Iterable[Mapping[str, Any]], *, as_json: bool, empty: str) 
         for row in listed:
             table.add_row(*("" if value is None else str(value) for value in row.values()))
         console.print(table)
+
+
+@contextmanager
+def quiet(wanted: bool = True) -> Iterator[None]:
+    """No words on standard output, where only JSON is expected there."""
+    before, console.quiet = console.quiet, wanted or console.quiet
+    try:
+        yield
+    finally:
+        console.quiet = before
 
 
 def progress_bar(*columns: ProgressColumn, shown: bool = True) -> Progress:

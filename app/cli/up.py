@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from app.cli import demo
 from app.cli.address import address, remember
 from app.cli.output import console
 from app.cli.prepare import prepare
@@ -31,7 +32,7 @@ _STOP_SECONDS = 30.0
 _RESTART_SECONDS = 5.0
 
 
-def require_free_port(host: str, port: int) -> None:
+def require_free_port(host: str, port: int, instead: str = "Choose another with --port.") -> None:
     """Refuse a port that somebody listens on.
 
     Raises:
@@ -43,14 +44,12 @@ def require_free_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise BadInputError(
-                f"The arena cannot listen on {host}:{port} ({error.strerror}). Choose another with --port."
-            ) from error
+            raise BadInputError(f"The arena cannot listen on {host}:{port} ({error.strerror}). {instead}") from error
 
 
 @dataclass
 class _Children:
-    """The processes of a running arena. Workers that die come back; the page does not."""
+    """The processes of a running arena. Workers that die come back; the page and simulated judges do not."""
 
     settings: Settings
     host: str
@@ -58,6 +57,7 @@ class _Children:
     torch: str
     stopping: threading.Event = field(default_factory=threading.Event)
     web: "subprocess.Popen[bytes] | None" = None
+    judges: "subprocess.Popen[bytes] | None" = None
     _running: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -78,6 +78,17 @@ class _Children:
             time.sleep(0.05)
         if not self.stopping.is_set():
             raise UnavailableError("The web page did not start; the lines above say why.")
+
+    def start_demo_judges(self) -> None:
+        """Start the server of simulated judges, wait until it answers, and add three judges that ask it."""
+        require_free_port("127.0.0.1", demo.PORT, "Simulated judges have no other: stop what listens there.")
+        self.judges = self._start("app.demo_judges", *demo.ARGUMENTS)
+        deadline = time.monotonic() + _START_SECONDS
+        while self.judges is not None and not self.stopping.is_set() and not demo.answers():
+            if self.judges.poll() is not None or time.monotonic() > deadline:
+                raise UnavailableError("The simulated judges did not start; the lines above say why.")
+            time.sleep(0.05)
+        demo.offer(self.settings)
 
     @property
     def address(self) -> str:
@@ -120,7 +131,7 @@ class _Children:
                 process.kill()
 
 
-def run(*, host: str, port: int, torch: str) -> int:
+def run(*, host: str, port: int, torch: str, demo_judges: bool = False) -> int:
     """Run the arena until Ctrl-C; returns the exit code."""
     begun = time.monotonic()
     if torch not in TORCH_CHOICES:
@@ -137,6 +148,8 @@ def run(*, host: str, port: int, torch: str) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # the last: the terminal was closed
         signal.signal(number, on_signal)
     try:
+        if demo_judges:
+            children.start_demo_judges()
         children.start_web()
         if children.stopping.is_set():
             return 0
@@ -147,10 +160,16 @@ def run(*, host: str, port: int, torch: str) -> int:
         console.print("Open it as admin (works once, within a day):", highlight=False)
         console.print(f"  {children.address}/enter/{token}", soft_wrap=True, highlight=False)
         console.print(f"Later: {children.address}   Stop with Ctrl-C.", highlight=False)
+        if demo_judges:
+            console.print(demo.WORDS, highlight=False, soft_wrap=True)
         threading.Thread(target=children.install_then_work, daemon=True, name="install").start()
         while not children.stopping.is_set():
             if children.web is not None and children.web.poll() is not None:
                 raise UnavailableError("The web page stopped; the lines above say why. Nothing stored was lost.")
+            if children.judges is not None and children.judges.poll() is not None:
+                raise UnavailableError(
+                    "The simulated judges stopped; the lines above say why. Nothing stored was lost."
+                )
             children.stopping.wait(0.5)
     finally:
         with contextlib.suppress(OSError):  # a terminal that was closed takes no words

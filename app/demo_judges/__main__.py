@@ -3,6 +3,7 @@
 import argparse
 import sys
 import threading
+from dataclasses import replace
 
 from app.demo_judges.script import TASTES, Fault, Script, evenly
 from app.demo_judges.server import demo_judges
@@ -19,11 +20,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--port", type=int, default=0, help="0, the default: a free one")
     parser.add_argument("--seed", type=int, default=0, help="of chance and of faults")
     parser.add_argument("--faults", type=float, default=0.0, metavar="SHARE", help="of calls that something befalls")
+    parser.add_argument("--any-key", action="store_true", help="take any key, not only 'simulated'")
     given = parser.parse_args(arguments)
     try:
         chosen = {model: taste_named(taste) for model, _, taste in (part.partition("=") for part in given.tastes)}
         faults = evenly(given.faults, Fault.HANG)
         script = Script(seed=given.seed, tastes={**TASTES, **chosen}, faults=faults)
+        script = replace(script, key="") if given.any_key else script
         with demo_judges(script, given.port) as running:
             sys.stdout.write(f"{running.url}\n")
             sys.stdout.flush()

@@ -34,7 +34,7 @@ class _Batch:
     id: str
     entries: list[dict[str, Any]]
     created_at: datetime
-    polls_left: int
+    polls: int = 0
     canceled: bool = False
     results: list[dict[str, Any]] | None = None
     counts: dict[str, int] = field(default_factory=dict)
@@ -70,9 +70,7 @@ class Batches:
             raise RefusedError(400, "requests: at least one, each with a custom_id of its own")
         for entry in entries:
             check(entry["params"], self.simulation.script)
-        batch = _Batch(
-            f"msgbatch_sim_{uuid.uuid4().hex}", entries, datetime.now(UTC), self.simulation.script.batch_polls
-        )
+        batch = _Batch(f"msgbatch_sim_{uuid.uuid4().hex}", entries, datetime.now(UTC))
         self._batches[batch.id] = batch
         return answered(self._shown(batch, request))
 
@@ -84,8 +82,8 @@ class Batches:
         let_in(request, self.simulation.script)
         batch = self._found(batch_id)
         with self._lock:
-            if batch.polls_left > 0 and not batch.canceled:
-                batch.polls_left -= 1
+            if batch.polls < self.simulation.script.batch_polls and not batch.canceled:
+                batch.polls += 1
             else:
                 self._end(batch)
         return answered(self._shown(batch, request))

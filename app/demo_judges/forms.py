@@ -53,13 +53,13 @@ class RefusedError(Exception):
 
 
 def let_in(request: Request, script: Script) -> None:
-    """Only with the key, and with a version.
+    """Only with the key, or with any where the script has none, and with a version.
 
     Raises:
         RefusedError: one of them is missing or wrong.
     """
     key = request.headers.get("x-api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
-    if key != script.key:
+    if not key or key != (script.key or key):
         raise RefusedError(401, "invalid x-api-key")
     if "anthropic-version" not in request.headers:
         raise RefusedError(400, "anthropic-version: header is required")

@@ -98,7 +98,7 @@ class Script:
     faults: Mapping[Fault, float] = field(default_factory=dict)
     """Share of calls that each befalls; together at most 1."""
     key: str = "simulated"
-    """The only key that is accepted. Chat completions need none."""
+    """The only key that is accepted; empty: any. Chat completions need none."""
     balance: int | None = None
     """Paid calls until the credit is used up; None: endless."""
     retry_after: int = 1

@@ -56,6 +56,13 @@ _SPENT = {
     "linked_organization_billing_unavailable",
     "linked_organization_spend_limit_reached",
 }
+_NO_CREDIT = "credit balance is too low"
+_BATCH_ERRORS: dict[str, type[ProviderError]] = {
+    "invalid_request_error": BadRequestError,
+    "authentication_error": WrongKeyError,
+    "permission_error": WrongKeyError,
+}
+"""What stands in a result instead of a status; all else passes."""
 _STOPS = {
     "end_turn": StopReason.END,
     "stop_sequence": StopReason.END,
@@ -197,7 +204,7 @@ class AnthropicProvider:
             request_id=error.request_id or "",
             retry_after=retry_after(error.response.headers),
         ).without(self._key)
-        if error.type == "billing_error" or error.error_code in _SPENT or "credit balance is too low" in said.words:
+        if error.type == "billing_error" or error.error_code in _SPENT or _NO_CREDIT in said.words:
             return EmptyBalanceError(SERVER, said)
         if error.status_code == _NOT_FOUND and error.type == "not_found_error" and model:
             return RetiredModelError(SERVER, said, model, retired_on(model))
@@ -296,7 +303,11 @@ def _result(one: "MessageBatchIndividualResponse") -> BatchResult:
     if result.type == "errored":
         failed = result.error.error
         said = Said(failed.message, raw, result.error.request_id or "")
-        kind = BadRequestError if failed.type == "invalid_request_error" else ServerFaultError
-        return BatchResult(one.custom_id, kind(SERVER, said))
+        if failed.type == "billing_error" or _NO_CREDIT in failed.message:
+            return BatchResult(one.custom_id, EmptyBalanceError(SERVER, said))
+        if failed.type == "not_found_error":
+            model = failed.message.removeprefix("model: ")
+            return BatchResult(one.custom_id, RetiredModelError(SERVER, said, model, retired_on(model)))
+        return BatchResult(one.custom_id, _BATCH_ERRORS.get(failed.type, ServerFaultError)(SERVER, said))
     said = Said(f"The batch ended before this call began: {result.type}.", raw)
     return BatchResult(one.custom_id, ServerFaultError(SERVER, said))

@@ -21,9 +21,9 @@ _TURN = 0.5
 """Share of a wait that is drawn, so that callers who failed together do not come back together."""
 
 
-def backoff(error: ProviderError, attempt: int, rng: random.Random) -> float:
+def backoff(error: ProviderError, attempt: int, rng: random.Random, first: float = FIRST_WAIT) -> float:
     """Seconds to wait after the ``attempt``-th failure of a call (from 1): at least what the provider asks for."""
-    wait = min(FIRST_WAIT * 2.0 ** min(attempt - 1, 10), LONGEST_WAIT)
+    wait = min(first * 2.0 ** min(attempt - 1, 10), LONGEST_WAIT)
     drawn = wait * (1 - _TURN * rng.random())
     return max(drawn, error.said.retry_after or 0.0)
 

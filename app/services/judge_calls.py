@@ -26,7 +26,9 @@ from app.services.voting import cast
 MOST_UNPARSED = 2
 """Replies without a legal choice after which a ballot gets no verdict: the first, and one new try."""
 MOST_FAULTS = 8
-"""Calls for one ballot that brought no reply after which the judge stops, to be resumed when the trouble is over."""
+"""Calls for one ballot without a reply, since the start, after which the judge stops, to be resumed when it is over."""
+NOT_TOLD = "not told"
+"""Stands for the provider's id of a batch from before it is handed in until the provider has told it."""
 BYTES_PER_TOKEN = 2.5
 """Rather too few: what a call is held to cost at most must not be too low. English has about four."""
 
@@ -61,7 +63,7 @@ def prepare(
     tried = session.scalar(select(func.count(JudgeCall.id)).where(JudgeCall.ballot_id == ballot.id)) or 0
     call = JudgeCall(
         judging_id=judging.id, ballot_id=ballot.id, attempt=tried + 1, state=CallState.SENT, request=body(request),
-        worst_micro_dollars=worst, sent_at=now,
+        worst_micro_dollars=worst, sent_at=now, provider_batch=NOT_TOLD if judging.in_batches else "",
     )  # fmt: skip
     session.add(call)
     session.flush()
@@ -84,17 +86,19 @@ def settle(
     *,
     rules: Rules,
     now: datetime,
+    shared: bool = False,
 ) -> JudgeCall:
     """Store what came back and, where it holds a legal choice, cast the verdict, in one transaction.
 
-    A call that has ended already stays as it is: a batch may tell its results twice.
+    A call that has ended already stays as it is: a batch may tell its results twice. ``shared``: the outcome is that of
+    a whole batch, so no ballot is given up for it.
     """
     call = session.get_one(JudgeCall, call_id, with_for_update=True, populate_existing=True)
     if call.state is not CallState.SENT:
         return call
     call.ended_at = now
     if isinstance(outcome, ProviderError):
-        _failed(session, call, outcome, now=now)
+        _failed(session, call, outcome, shared=shared, now=now)
     else:
         _replied(session, judging, call, outcome, rules=rules, now=now)
     session.flush()
@@ -119,18 +123,18 @@ def _replied(session: Session, judging: Judging, call: JudgeCall, reply: Reply, 
         cast(session, call.ballot_id, voter, said.choice, rules=rules, now=now, reason=said.reasoning)
         return
     call.state, call.unparsed, call.detail = CallState.UNPARSED, said.reason, said.detail
-    if _count(session, call, CallState.UNPARSED) >= MOST_UNPARSED:
+    if _unparsed(session, call) >= MOST_UNPARSED:
         give_up(session, call.ballot_id, now=now)
 
 
-def _failed(session: Session, call: JudgeCall, error: ProviderError, *, now: datetime) -> None:
+def _failed(session: Session, call: JudgeCall, error: ProviderError, *, shared: bool, now: datetime) -> None:
     call.state = CallState.UNKNOWN if error.unknown else CallState.FAILED
     call.trouble, call.raw, call.request_id = error.trouble, _storable(error.said.raw), error.said.request_id[:200]
     call.detail = _storable(f"{error.message} {error.detail}".strip())
     judged = select(JudgeCall.id).where(
         JudgeCall.judging_id == call.judging_id, JudgeCall.state.in_((CallState.VERDICT, CallState.UNPARSED))
     )
-    if isinstance(error, BadRequestError) and session.scalar(judged.limit(1)) is not None:
+    if isinstance(error, BadRequestError) and not shared and session.scalar(judged.limit(1)) is not None:
         give_up(session, call.ballot_id, now=now)  # others went through: it is about these texts
 
 
@@ -140,25 +144,20 @@ def give_up(session: Session, ballot_id: uuid.UUID, *, now: datetime) -> None:
 
 
 def stops(session: Session, call: JudgeCall, outcome: Reply | ProviderError) -> ProviderError | None:
-    """The trouble over which the judge has to stop, if this outcome is one."""
+    """The trouble over which the judge has to stop at once, if this outcome is one."""
     if not isinstance(outcome, ProviderError):
         return None
     if outcome.blocks:
         return outcome
-    if isinstance(outcome, BadRequestError):
-        return outcome if session.get_one(Ballot, call.ballot_id).state is BallotState.OPEN else None
-    return outcome if _count(session, call, CallState.FAILED, CallState.UNKNOWN) >= MOST_FAULTS else None
+    refused = isinstance(outcome, BadRequestError)
+    return outcome if refused and session.get_one(Ballot, call.ballot_id).state is BallotState.OPEN else None
 
 
-def _count(session: Session, call: JudgeCall, *states: CallState) -> int:
-    """Calls for the same ballot in these states, this one included."""
+def _unparsed(session: Session, call: JudgeCall) -> int:
+    """Replies without a legal choice for the same ballot, this one included."""
     session.flush()
-    return (
-        session.scalar(
-            select(func.count(JudgeCall.id)).where(JudgeCall.ballot_id == call.ballot_id, JudgeCall.state.in_(states))
-        )
-        or 0
-    )
+    mine = (JudgeCall.ballot_id == call.ballot_id, JudgeCall.state == CallState.UNPARSED)
+    return session.scalar(select(func.count(JudgeCall.id)).where(*mine)) or 0
 
 
 def _storable(text: str) -> str:

@@ -155,7 +155,7 @@ def offers_of(provider: ProviderKind, base_url: str, settings: Settings) -> tupl
         connect(
             provider,
             key=settings.anthropic_api_key if ours else settings.openai_api_key,
-            base_url=settings.anthropic_base_url if ours else base_url.strip(),
+            base_url=base_url.strip() or (settings.anthropic_base_url if ours else ""),
             timeout_seconds=_LOOK_SECONDS,
         )
     ) as found:

@@ -94,6 +94,11 @@ def ask(
     return judging
 
 
+def begin(judging: Judging) -> None:
+    """Say that it runs again: its job may have been put back in line, or tried again by hand."""
+    judging.state, judging.trouble, judging.message, judging.ended_at = JudgingState.RUNNING, None, "", None
+
+
 def end(
     session: Session,
     judging: Judging,

@@ -8,6 +8,9 @@ import pytest
 from app.db import Database, get_database
 from tests.processes import process_settings
 from tests.tiny_arena import Tiny, make_tiny
+from tests.worker.judge_job import batch, server
+
+__all__ = ["batch", "server"]
 
 
 @pytest.fixture
