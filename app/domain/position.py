@@ -8,17 +8,20 @@ decisive ones that went to what stood first, against one half. Zheng et al. 2023
 arXiv 2305.17926.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Self
 
 from scipy.stats import binomtest
 
 from app.domain.intervals import Interval, clopper_pearson
-from app.domain.terms import Choice, Outcome
+from app.domain.tally import TIE
+from app.domain.terms import Choice, Outcome, SwapMode
 
 BOTH_WAYS = 2
 """The orders in which a pair can be shown."""
+
+_VALUES = {Outcome.SECOND: 1.0, Outcome.TIE: TIE, Outcome.FIRST: 0.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,16 @@ class Places:
 
 def outcome_of(y: float) -> Outcome:
     """What a pair's mean over both orders says: a win of ``second`` above one half, a tie at it."""
-    half = 1 / BOTH_WAYS
-    if y == half:
+    if y == TIE:
         return Outcome.TIE
-    return Outcome.SECOND if y > half else Outcome.FIRST
+    return Outcome.SECOND if y > TIE else Outcome.FIRST
+
+
+def value_of(said: Collection[Outcome], mode: SwapMode) -> float | None:
+    """The one observation that a judge's outcomes on a pair make: the mean over both orders, from ``second``'s side.
+
+    ``None`` while an order is missing. Where the second order is only asked for after a preference, a tie is final.
+    """
+    if len(said) == BOTH_WAYS or (mode is SwapMode.DECISIVE and list(said) == [Outcome.TIE]):
+        return sum(_VALUES[outcome] for outcome in said) / len(said)
+    return None
