@@ -431,7 +431,8 @@ def _(c: Connection) -> None:
 
 @change("a tally that is told without flagged pairs", "expected leaks.matchups.0.without_flagged.")
 def _(c: Connection) -> None:
-    ballot, verdict = voted(c, None, Ballot.pair_id.in_(select(Pair.id).where(Pair.self_identifies.is_(False))))
+    plain = Ballot.id.in_(select(Verdict.ballot_id).where(Verdict.choice != Choice.BOTH_BAD))
+    ballot, verdict = voted(c, None, Ballot.pair_id.in_(select(Pair.id).where(Pair.self_identifies.is_(False))), plain)
     other = Outcome.FIRST if verdict.outcome is Outcome.TIE else Outcome.TIE
     recount(c, ballot, **{verdict.outcome.value: -1, other.value: 1})
 
