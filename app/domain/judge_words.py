@@ -148,4 +148,4 @@ def _number(count: int, kind: tuple[str, str]) -> str:
 
 
 def _p(p: float) -> str:
-    return f"p under {_LEAST_P}" if p < _LEAST_P else f"p = {p:.{PLACES}f}"
+    return f"p under {_LEAST_P}" if p < _LEAST_P else f"p = {round(p, PLACES):g}"

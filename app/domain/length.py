@@ -114,8 +114,8 @@ def _too_little(judged: Sequence[Measured]) -> str:
     one_sign = max(sum(one.longer_by > 0 for one in judged), sum(one.longer_by < 0 for one in judged))
     if one_sign > MOST_OF_ONE_SIGN * len(judged):
         return (
-            f"In {one_sign:,} of {len(judged):,} pairs the text of the same side is the longer one, so length cannot "
-            "be told from who wrote it."
+            f"In {one_sign:,} of {len(judged):,} pairs the longer text is by the same checkpoint, so length cannot be "
+            "told from who wrote it."
         )
     return ""
 

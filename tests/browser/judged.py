@@ -35,7 +35,7 @@ def _taste(share: float, seed: str, first: float = 0.0) -> Says:
     """Prefers the trained text in this share of prompts, and in ``first`` of all whatever stands first."""
 
     def says(ballot: BlindBallot) -> Choice:
-        texts = sorted((ballot.text_a, ballot.text_b))
+        texts = sorted((ballot.text_a, ballot.text_b), key=len)
         dice = random.Random(seed + sha256("".join(texts)))  # noqa: S311 - the same in both orders
         if dice.random() < first:
             return Choice.A
