@@ -33,7 +33,7 @@ def together_words(
     if summary is None:
         return f"No judge has judged a pair of {challenger} against {baseline} yet."
     who = f"The {judges} judges together prefer"
-    kinds = ("verdict", "verdicts")
+    kinds = ("case", "cases")
     return _said(who, challenger, baseline, tally, summary, interval, kinds, ", one for each judge and pair")
 
 

@@ -8,6 +8,7 @@ from app.domain.terms import Choice, Confidence, Outcome, StopReason, SwapMode
 from app.models import EvalBatch, Judge
 from app.queries.ballots import BlindBallot
 from app.queries.pair_filters import PairFilter
+from app.queries.pair_judges import PairJudges
 from app.queries.pairs import pairs_page
 from app.services.assignment import Rules
 from tests.browser.arena import Arena
@@ -105,6 +106,6 @@ def judged(arena: Arena) -> list[Page]:
 def _first(arena: Arena, batch: EvalBatch) -> object:
     """Id of the first pair on which judges and people differ."""
     with arena.database.session_scope(write=False) as session:
-        found = pairs_page(session, batch.id, PairFilter()).found
+        found = pairs_page(session, batch.id, PairFilter(judges=PairJudges.PEOPLE)).found
     assert found is not None
     return found.rows[0].id

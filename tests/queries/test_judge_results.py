@@ -45,7 +45,7 @@ def verified(session: Session) -> None:
     assert [one.sentence for one in found.mismatches] == []
 
 
-@settings(max_examples=6, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     truth=st.lists(st.integers(0, 2), min_size=3, max_size=7),
     seed=st.integers(0, 2**16),
