@@ -55,9 +55,9 @@ def headline(
     standing = verdict(summary, interval)
     if summary is None or interval is None or standing in (Standing.NOTHING_YET, Standing.TOO_EARLY):
         return _counts_alone(challenger, baseline, tally, summary, place)
-    found = f"{_counts(tally)} {_rate(tally, summary)}; {_range(interval)}."
+    found = f"{_counts(tally)} {rate_words(tally, summary)}; {range_words(interval)}."
     if standing is Standing.OPEN:
-        return f"{challenger} is preferred{place} in {found} {_open_question(summary.p)}"
+        return f"{challenger} is preferred{place} in {found} {open_question(summary.p)}"
     return f"{challenger} is {standing} than {baseline}{place}: preferred in {found}"
 
 
@@ -89,16 +89,17 @@ def _counts_alone(challenger: str, baseline: str, tally: Tally, summary: Summary
         counts = f"All {tally.n:,} votes on {challenger} against {baseline}{place} are ties"
     else:
         counts = f"{challenger} is preferred{place} in {_counts(tally)}"
-    return f"{counts}. Too early for a range: {_shortage(summary)}."
+    return f"{counts}. Too early for a range: {shortage(summary)}."
 
 
-def _shortage(summary: Summary) -> str:
+def shortage(summary: Summary, votes: str = "votes") -> str:
+    """What is missing for a range; ``votes``: what they are called where judges speak."""
     if summary.prompts < MIN_PROMPTS:
-        return f"it needs at least {MIN_PROMPTS} prompts with votes and has {summary.prompts}"
+        return f"it needs at least {MIN_PROMPTS} prompts with {votes} and has {summary.prompts}"
     if summary.decisive < MIN_DECISIVE:
-        return f"it needs at least {MIN_DECISIVE} decisive votes and has {summary.decisive}"
+        return f"it needs at least {MIN_DECISIVE} decisive {votes} and has {summary.decisive}"
     return (
-        f"it needs the weight of at least {MIN_EFFECTIVE} independent votes, and these have that of about "
+        f"it needs the weight of at least {MIN_EFFECTIVE} independent {votes}, and these have that of about "
         f"{math.floor(summary.n_eff)}"
     )
 
@@ -111,7 +112,8 @@ def _counts(tally: Tally) -> str:
     return f"{tally.wins:,} of {tally.decisive:,} decisive {votes}, with {ties}"
 
 
-def _rate(tally: Tally, summary: Summary) -> str:
+def rate_words(tally: Tally, summary: Summary) -> str:
+    """The win rate in brackets, and how what is no win and no loss counts."""
     rate = percent(summary.p)
     if abs(summary.p - tally.score / tally.n) > _SAME:
         # A judge that answered differently in the two orders of a pair gives .25 or .75.
@@ -119,12 +121,14 @@ def _rate(tally: Tally, summary: Summary) -> str:
     return f"(a win rate of {rate}, a tie counting as half)" if tally.ties else f"({rate})"
 
 
-def _range(interval: Interval) -> str:
+def range_words(interval: Interval) -> str:
+    """What the true rate could be."""
     low, high = percent(interval.low), percent(interval.high)
     return f"on prompts like these the true rate could be anywhere from {low} to {high}"
 
 
-def _open_question(p: float) -> str:
+def open_question(p: float) -> str:
+    """What may not be said yet, where the range includes one half."""
     if abs(p - EVEN) <= _SAME:
         return "Neither is ahead."
     return "Too early to call it better." if p > EVEN else "Too early to call it worse."

@@ -4,15 +4,15 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from app.domain.blinding import sides
 from app.domain.errors import NotFoundError
 from app.domain.leaks import leaks
 from app.domain.tally import Tally
-from app.domain.terms import Choice, Domain, FinishReason, Outcome, Settled, VoterKind
-from app.models import Ballot, EvalBatch, Pair, Prompt, Response, Verdict, Voter
+from app.domain.terms import CallState, Choice, Confidence, Domain, FinishReason, Outcome, Settled, VoterKind
+from app.models import Ballot, EvalBatch, JudgeCall, Pair, Prompt, Response, Verdict, Voter
 from app.models import Tally as StoredTally
 from app.queries.checkpoints import CheckpointPage, checkpoint_page
 from app.queries.leaks import names_of
@@ -73,6 +73,8 @@ class VoteRow:
     retracted: bool
     surplus: bool
     repeat: bool
+    confidence: Confidence | None
+    """How sure a judge says it is."""
     excluded: bool
     """Cast by a rater whom the rule of the plan leaves out of the results; a vote on the pair all the same."""
 
@@ -121,8 +123,22 @@ class PairView:
 
     @property
     def simulated(self) -> bool:
-        """Whether a vote that counts is nobody's."""
-        return any(vote.simulated and vote.counted for vote in self.cast)
+        """Whether a vote of people that counts is nobody's."""
+        return any(vote.simulated and vote.counted for vote in self.by_people)
+
+    @property
+    def by_people(self) -> tuple[VoteRow, ...]:
+        """The verdicts that judges did not cast."""
+        return tuple(vote for vote in self.cast if vote.kind is not VoterKind.JUDGE)
+
+    @property
+    def by_judges(self) -> tuple[tuple[VoteRow, ...], ...]:
+        """The verdicts of each judge, one for each order."""
+        found: dict[str, list[VoteRow]] = {}
+        for vote in self.cast:
+            if vote.kind is VoterKind.JUDGE:
+                found.setdefault(vote.voter, []).append(vote)
+        return tuple(tuple(found[name]) for name in sorted(found))
 
 
 @dataclass(frozen=True)
@@ -196,8 +212,9 @@ def _cast(session: Session, batch: EvalBatch, pair_id: uuid.UUID, first: str, se
     """Every verdict on the pair in the order in which they were cast, those outside of n among them."""
     excluded = excluded_of(session, batch).reasons
     query = (
-        select(Verdict, Ballot, Voter)
+        select(Verdict, Ballot, Voter, JudgeCall.confidence)
         .join(Ballot, Ballot.id == Verdict.ballot_id)
+        .join(JudgeCall, and_(JudgeCall.ballot_id == Ballot.id, JudgeCall.state == CallState.VERDICT), isouter=True)
         .join(Voter, Voter.id == Ballot.voter_id)
         .where(Ballot.pair_id == pair_id)
         .order_by(Verdict.cast_at, Verdict.id)
@@ -217,9 +234,10 @@ def _cast(session: Session, batch: EvalBatch, pair_id: uuid.UUID, first: str, se
             retracted=verdict.retracted_at is not None,
             surplus=verdict.surplus,
             repeat=ballot.is_repeat,
+            confidence=confidence,
             excluded=voter.id in excluded,
         )
-        for verdict, ballot, voter in session.execute(query)
+        for verdict, ballot, voter, confidence in session.execute(query)
     )
 
 

@@ -1,7 +1,7 @@
 """Which pairs of an eval batch a reader asks for, in which order, and what the votes on each of them say.
 
-Everything is computed in the database, from tallies and never from verdicts, so that a list reads one page of rows
-however many there are.
+Everything is computed in the database, and what people say from tallies, never from verdicts, so that a list reads one
+page of rows however many there are.
 """
 
 import uuid
@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session, aliased
 
 from app.domain.terms import Domain, PairKind, VoterKind
 from app.models import EvalBatch, Pair, Prompt, Response, Tally
+from app.queries.pair_judges import PairJudges, judged_as
 
 First, Second = aliased(Response), aliased(Response)
 """The two responses of a pair."""
@@ -66,6 +67,7 @@ class PairFilter:
     """Stands in the prompt or in one of the responses, in capitals or not."""
     flagged: bool = False
     """Only pairs in which a text says who wrote it."""
+    judges: PairJudges | None = None
     sort: PairSort = PairSort.PROMPT
 
     @property
@@ -116,6 +118,8 @@ def conditions(session: Session, batch: EvalBatch, wanted: PairFilter) -> list[C
         found.append(or_(Pair.first_id == wanted.challenger, Pair.second_id == wanted.challenger))
     if wanted.flagged:
         found.append(flagged)
+    if wanted.judges is not None:
+        found.append(judged_as(batch, wanted.judges))
     if wanted.text:
         texts = (First.text, Second.text)
         found.append(or_(_asked(session, wanted.text), *(_holds(text, wanted.text) for text in texts)))

@@ -25,6 +25,7 @@ from app.queries.pair_filters import (
     outcome_of,
     pairs_with,
 )
+from app.queries.pair_judges import has_judges
 from app.queries.results import of_second
 from app.queries.reveal import Member, PairsBatch, Reading, batch_of
 from app.queries.suites import messages_of
@@ -79,6 +80,8 @@ class PairList:
     categories: tuple[str, ...]
     flagged: int
     """How many pairs of the batch hold a text that says who wrote it, settled ones among them."""
+    judged: bool
+    """Whether a judge gave a verdict."""
     window: Window
     rows: tuple[PairRow, ...]
     read_elsewhere: tuple[Member, ...]
@@ -123,6 +126,7 @@ def pairs_page(session: Session, batch_id: uuid.UUID, wanted: PairFilter, page: 
             counts=counts,
             categories=_categories(session, stored),
             flagged=session.scalar(pairs_with(stored, func.count()).where(flagged)) or 0,
+            judged=session.scalar(has_judges(stored)) is not None,
             window=window,
             rows=tuple(_row(names, *row) for row in session.execute(query)),
             read_elsewhere=_read_elsewhere(session, batch_id),

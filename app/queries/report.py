@@ -12,8 +12,11 @@ from app.domain.tally import Tally
 from app.models import EvalBatch, Voter
 from app.queries.blindness import Answers, Apart, Blindness, blindness
 from app.queries.controls import Canaries, Gold, Placebo, checks_of
+from app.queries.judge_results import JudgeResults, judge_results
+from app.queries.judged import Heard
 from app.queries.quality import Excluded, sheets_of
-from app.queries.results import Cell, Matchup, results_page
+from app.queries.report_judges import cell_told, judges_of_batch, judges_of_matchups
+from app.queries.results import Matchup, results_page
 
 SCHEMA = "brie-arena-report/1"
 
@@ -25,17 +28,19 @@ def report(
     *,
     answers: Mapping[uuid.UUID, Answers] | None = None,
     flags: Mapping[uuid.UUID, bool | None] | None = None,
+    told: Heard | None = None,
 ) -> dict[str, Any]:
     """Everything the results page shows. Where canaries found an order mixed up, there is no matchup to quote.
 
     ``counts``: votes by pair that were counted anew, see ``results_page``; ``answers`` and ``flags``: what was said
-    about recognition and what the texts say, looked at anew, see ``blindness``.
+    about recognition and what the texts say, looked at anew, see ``blindness``; ``told``: what judges said, read anew.
 
     Raises:
         NotFoundError: no eval batch has this id.
     """
     page = results_page(session, batch_id, counts)
     checks = checks_of(session, session.get_one(EvalBatch, batch_id))
+    judges = judge_results(session, page, told)
     batch = page.batch
     return {
         "schema": SCHEMA,
@@ -54,7 +59,8 @@ def report(
             "votes_wanted": batch.votes_wanted,
         },
         "mapping_suspect": checks.suspect,
-        "matchups": [] if checks.suspect else [_matchup(matchup) for matchup in page.matchups],
+        "matchups": [] if checks.suspect else _matchups(page.matchups, judges),
+        **judges_of_batch(judges, suspect=checks.suspect),
         "excluded": _excluded(page.excluded),
         "quality": _quality(session, session.get_one(EvalBatch, batch_id), page.excluded),
         "placebo": _placebo(checks.placebo) if checks.placebo else None,
@@ -67,17 +73,23 @@ def report(
     }
 
 
+def _matchups(matchups: tuple[Matchup, ...], judges: JudgeResults) -> list[dict[str, Any]]:
+    """By people; where judges were asked, by them beside it."""
+    by_judges = judges_of_matchups(judges) or [{"judges": None, "judge": {}}] * len(matchups)
+    return [{**_matchup(one), **told} for one, told in zip(matchups, by_judges, strict=True)]
+
+
 def _matchup(matchup: Matchup) -> dict[str, Any]:
     return {
         "baseline": matchup.first,
         "challenger": matchup.second,
         "sentence": matchup.sentence,
         "raters": {
-            "all": _cell(matchup.whole),
-            "domains": {cell.label: _cell(cell) for cell in matchup.domains},
-            "categories": {cell.label: _cell(cell) for cell in matchup.categories},
-            "with_settled": _cell(matchup.with_settled),
-            "with_everybody": _cell(matchup.with_everybody) if matchup.with_everybody else None,
+            "all": cell_told(matchup.whole),
+            "domains": {cell.label: cell_told(cell) for cell in matchup.domains},
+            "categories": {cell.label: cell_told(cell) for cell in matchup.categories},
+            "with_settled": cell_told(matchup.with_settled),
+            "with_everybody": cell_told(matchup.with_everybody) if matchup.with_everybody else None,
         },
         "settled": {
             "wins": matchup.settled.wins,
@@ -132,7 +144,7 @@ def _placebo(placebo: Placebo) -> dict[str, Any]:
         "planned_pairs": placebo.planned,
         "pairs": placebo.pairs,
         "behaves": placebo.behaves,
-        "all": _cell(placebo.cell),
+        "all": cell_told(placebo.cell),
         "sides": [
             {"voter": side.voter, "a": side.a, "n": side.n, "interval": list(side.interval)} for side in placebo.sides
         ],
@@ -181,8 +193,8 @@ def _leaks(found: Blindness, *, suspect: bool) -> dict[str, Any]:
             {
                 "baseline": one.first,
                 "challenger": one.second,
-                "all": _cell(one.whole),
-                "without_flagged": _cell(one.unflagged or one.whole),
+                "all": cell_told(one.whole),
+                "without_flagged": cell_told(one.unflagged or one.whole),
             }
             for one in matchups
         ],
@@ -192,23 +204,8 @@ def _leaks(found: Blindness, *, suspect: bool) -> dict[str, Any]:
             "answered": found.answered,
             "yes": found.yes,
             "without": [
-                {"baseline": one.first, "challenger": one.second, "all": _cell(one.unrecognised or one.whole)}
+                {"baseline": one.first, "challenger": one.second, "all": cell_told(one.unrecognised or one.whole)}
                 for one in matchups
             ],
         },
-    }
-
-
-def _cell(cell: Cell) -> dict[str, Any]:
-    return {
-        "n": cell.n,
-        "wins": cell.wins,
-        "losses": cell.losses,
-        "ties": cell.ties,
-        "both_bad": cell.both_bad,
-        "prompts": cell.prompts,
-        "win_rate": cell.win_rate,
-        "live": list(cell.live) if cell.live else None,
-        "fixed": list(cell.fixed) if cell.fixed else None,
-        "standing": cell.standing.value,
     }

@@ -28,6 +28,7 @@ from app.models import (
     Voter,
 )
 from app.models import Tally as StoredTally
+from app.queries.judged import Heard
 from app.queries.report import report
 from app.queries.verification_findings import Checked, Findings, Mismatch
 from app.queries.verification_judges import verify_judges
@@ -101,9 +102,11 @@ def _batch(session: Session, batch: EvalBatch, secret: bytes, findings: Findings
     verify_prompts(session, batch, findings)
     pairs = verify_pairs(session, batch, secret, findings)
     recount = verify_votes(session, batch, secret, findings)
-    verify_judges(session, batch, findings)
+    replies = verify_judges(session, batch, findings)
     verify_tallies(session, batch, pairs, recount, findings)
-    _report(session, batch, pairs, recount, findings)
+    judgeable = {id_: one for id_, one in pairs.items() if one.kind is PairKind.MAIN and not one.is_settled}
+    told = Heard(recount.judged, replies, {id_: one.longer_by for id_, one in judgeable.items()})
+    _report(session, batch, pairs, recount, told, findings)
 
 
 def _orphans(session: Session, findings: Findings) -> None:
@@ -119,9 +122,10 @@ def _report(
     batch: EvalBatch,
     pairs: dict[uuid.UUID, PairFacts],
     recount: Recount,
+    told: Heard,
     findings: Findings,
 ) -> None:
-    """Every number of the report, from the votes counted anew."""
+    """Every number of the report, from the votes counted anew and the replies of judges read again."""
     counts = {
         pair_id: Tally(wins=one["second"], losses=one["first"], ties=one["tie"], both_bad=one["both_bad"])
         for (pair_id, kind), one in recount.tallies.items()
@@ -130,7 +134,7 @@ def _report(
     row = f"Report of {batch.name}"
     flags = {pair_id: one.flagged for pair_id, one in pairs.items()}
     published = report(session, batch.id)
-    again = report(session, batch.id, counts=counts, answers=recount.answers, flags=flags)
+    again = report(session, batch.id, counts=counts, answers=recount.answers, flags=flags, told=told)
     settled = sum(one.is_settled for one in pairs.values() if one.kind is PairKind.MAIN)
     again["batch"] |= {
         "pairs": sum(one.kind is PairKind.MAIN for one in pairs.values()),

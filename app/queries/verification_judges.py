@@ -1,16 +1,20 @@
 """Verifying judges: each verdict says what the stored reply says, and nothing else came of a call."""
 
+import uuid
+from collections import Counter, defaultdict
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.domain.judging import Judged, read_reply
-from app.domain.terms import BallotState, CallState, StopReason, VoterKind
+from app.domain.terms import BallotState, CallState, StopReason, UnparsedReason, VoterKind
 from app.models import Ballot, EvalBatch, JudgeCall, Verdict
+from app.queries.judged import Replies
 from app.queries.verification_findings import Findings, streamed
 
 
-def verify_judges(session: Session, batch: EvalBatch, findings: Findings) -> None:
-    """Read every stored reply again, and compare it with the verdict of its ballot."""
+def verify_judges(session: Session, batch: EvalBatch, findings: Findings) -> dict[uuid.UUID, Replies]:
+    """Read every stored reply again, and compare it with the verdict of its ballot; counts the calls by judge."""
     query = (
         select(Ballot, Verdict, JudgeCall)
         .join(JudgeCall, JudgeCall.ballot_id == Ballot.id, isouter=True)
@@ -18,6 +22,7 @@ def verify_judges(session: Session, batch: EvalBatch, findings: Findings) -> Non
         .where(Ballot.eval_batch_id == batch.id, Ballot.voter_kind == VoterKind.JUDGE)
         .order_by(Ballot.id, JudgeCall.attempt)
     )
+    replies: dict[uuid.UUID, Replies] = defaultdict(Counter)
     last, said = None, 0
     for row in streamed(session, query):
         ballot, verdict, call = row.Ballot, row.Verdict, row.JudgeCall
@@ -29,8 +34,20 @@ def verify_judges(session: Session, batch: EvalBatch, findings: Findings) -> Non
             continue
         said += call.state is CallState.VERDICT
         _call(batch, call, verdict, findings)
+        replies[ballot.voter_id][_became(call)] += 1
     if last is not None:
         _ended(batch, last, said, findings)
+    return dict(replies)
+
+
+def _became(call: JudgeCall) -> tuple[CallState, UnparsedReason | None]:
+    """What became of a call; where there is a reply, by what it says."""
+    if call.state not in (CallState.VERDICT, CallState.UNPARSED):
+        return call.state, None
+    found = read_reply(call.reply, call.stop or StopReason.OTHER)
+    if isinstance(found, Judged):
+        return CallState.VERDICT, None
+    return CallState.UNPARSED, found.reason
 
 
 def _call(batch: EvalBatch, call: JudgeCall, verdict: Verdict | None, findings: Findings) -> None:

@@ -23,12 +23,14 @@ _COMPETING = (PairKind.MAIN, PairKind.PLACEBO)
 class PairFacts(NamedTuple):
     """What a pair is there for, whether its texts settle it, and whether one of them says who wrote it.
 
-    ``flagged`` is ``None`` for a pair from before texts were looked at.
+    ``flagged`` is ``None`` for a pair from before texts were looked at. ``longer_by``: characters that the text of
+    ``second`` has more.
     """
 
     kind: PairKind
     is_settled: bool
     flagged: bool | None
+    longer_by: int
 
 
 def verify_plan(session: Session, batch: EvalBatch, secret: bytes, findings: Findings, *, must: bool) -> None:
@@ -96,7 +98,8 @@ def verify_pairs(session: Session, batch: EvalBatch, secret: bytes, findings: Fi
                 told[response_id] = bool(leaks(text, names))
         flagged = told[pair.first_response_id] or told[pair.second_response_id]
         is_old = pair.self_identifies is None
-        found[pair.id] = PairFacts(pair.kind, pair.settled is not None, None if is_old else flagged)
+        longer_by = len(said.second_text) - len(said.first_text)
+        found[pair.id] = PairFacts(pair.kind, pair.settled is not None, None if is_old else flagged, longer_by)
         if pair.self_identifies not in (None, flagged):
             what = "a flag, as a text says" if flagged else "no flag, as no text says"
             findings.differs(row, f"{what} who wrote it", "none" if flagged else "one")

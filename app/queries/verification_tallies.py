@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 
+from app.domain.blinding import outcome
 from app.domain.tally import Tally
 from app.domain.terms import BallotState, Choice, PairKind, VoterKind
 from app.models import Ballot, EvalBatch, Recognition, Verdict
 from app.models import Tally as StoredTally
 from app.queries.blindness import Answers, votes_of
+from app.queries.judged import Sorted, add_answer
 from app.queries.verification_findings import Findings, streamed
 from app.queries.verification_pairs import PairFacts
 
@@ -34,6 +36,8 @@ class Recount:
     """Votes by rater of which they said whether they recognised one."""
     recognised: dict[uuid.UUID, dict[uuid.UUID, Tally]] = field(default_factory=lambda: defaultdict(dict))
     """Those with a yes, by rater and pair."""
+    judged: Sorted = field(default_factory=dict)
+    """What judges said of main pairs; as large as pairs and judges."""
 
     @property
     def answers(self) -> dict[uuid.UUID, Answers]:
@@ -51,6 +55,9 @@ def count(recount: Recount, ballot: Ballot, row: Row[*tuple[object, ...]]) -> No
     tally["held"] += ballot.state in LIVE
     tally[f"drawn_{ballot.order.value}"] += ballot.showing == 0
     verdict: Verdict | None = row.Verdict
+    if row.pair_kind is PairKind.MAIN and ballot.voter_kind is VoterKind.JUDGE:
+        said = None if verdict is None else verdict.choice
+        add_answer(recount.judged, ballot, said, None if said is None else outcome(said, ballot.order))
     if ballot.state is not BallotState.VOTED or verdict is None:
         return
     tally[verdict.outcome.value] += 1

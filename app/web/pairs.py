@@ -12,6 +12,7 @@ from starlette.responses import Response
 from app.domain.terms import Domain
 from app.queries.pair import pair_page
 from app.queries.pair_filters import PairFilter, PairOutcome, PairSort
+from app.queries.pair_judges import PairJudges
 from app.queries.pairs import pairs_page
 from app.web.deps import AdminDep, ReadDep
 from app.web.render import render
@@ -30,10 +31,12 @@ def wanted_pairs(
     challenger: Chosen[uuid.UUID] = None,
     text: Annotated[str, Query(max_length=200)] = "",
     flagged: Chosen[bool] = None,
+    judges: Chosen[PairJudges] = None,
     sort: Chosen[PairSort] = None,
 ) -> PairFilter:
     """What the form of the list asks for."""
-    return PairFilter(category, domain, outcome, challenger, text.strip(), bool(flagged), sort or PairSort.PROMPT)
+    order = sort or PairSort.PROMPT
+    return PairFilter(category, domain, outcome, challenger, text.strip(), bool(flagged), judges, order)
 
 
 WantedDep = Annotated[PairFilter, Depends(wanted_pairs)]

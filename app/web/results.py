@@ -10,6 +10,7 @@ from starlette.responses import Response
 from app.models import EvalBatch
 from app.queries.blindness import blindness
 from app.queries.controls import checks_of
+from app.queries.judge_results import judge_results
 from app.queries.results import results_page
 from app.web.deps import AdminDep, ReadDep
 from app.web.render import render
@@ -18,12 +19,13 @@ router = APIRouter()
 
 
 def _of(session: Session, batch_id: uuid.UUID) -> dict[str, Any]:
-    """The results, the checks that say whether they may be shown, and whether anybody could tell."""
+    """The results, the checks that say whether they may be shown, whether anybody could tell, and judges."""
     page = results_page(session, batch_id)
     return {
         "page": page,
         "checks": checks_of(session, session.get_one(EvalBatch, batch_id)),
         "blindness": blindness(session, page),
+        "judges": judge_results(session, page),
     }
 
 
