@@ -1,4 +1,4 @@
-"""Judges through real workers: whatever is killed or away, each pair ends in one state and nothing is paid for twice."""
+"""Judges through real workers: whatever is killed or away, each pair ends in one state, and nothing is paid twice."""
 
 import json
 from collections import Counter
