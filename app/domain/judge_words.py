@@ -61,6 +61,25 @@ def _said(
     return f"{told} {open_question(summary.p)}" if standing is Standing.OPEN else told
 
 
+def combined_words(
+    challenger: str, baseline: str, summary: Summary, interval: Interval | None, multiplier: float
+) -> str:
+    """What people prefer by their votes and the verdicts of judges together."""
+    if interval is None:
+        return (
+            f"People and judges together say too little yet of {challenger} against {baseline}: "
+            f"{shortage(summary, 'votes of people')}."
+        )
+    standing = verdict(summary, interval)
+    said = "is preferred by people" if standing is Standing.OPEN else f"is {standing} to people than {baseline}"
+    found = (
+        f"With the judges' help, {challenger} {said} at an estimated rate of {percent(summary.p)}; "
+        f"{range_words(interval)}."
+    )
+    worth = f"Each human vote counts as {multiplier:.1f} beside these judges."
+    return f"{found} {open_question(summary.p)} {worth}" if standing is Standing.OPEN else f"{found} {worth}"
+
+
 def position_words(who: str, swaps: Swaps, places: Places) -> str:
     """Whether the place of a text decides what a judge says."""
     if not swaps.n:

@@ -30,6 +30,7 @@ from app.domain.position import BOTH_WAYS, Places, Swaps, outcome_of
 from app.domain.tally import ClusterSums, Summary, Tally, summarise
 from app.domain.terms import CallState, Domain, JudgingState, Outcome, SwapMode, UnparsedReason
 from app.domain.words import verdict
+from app.queries.combined_results import CombinedResult, combined_result
 from app.queries.judged import Answers, Asked, Heard, heard, judges_of, observation
 from app.queries.results import DOMAIN_WORDS, SIMULATED, Cell, PairTally, ResultsPage
 
@@ -64,6 +65,8 @@ class JudgedMatchup:
     together: JudgeCells
     """One observation for each judge and pair."""
     each: tuple[JudgeCells, ...]
+    combined: CombinedResult | None
+    """What people prefer, judges helping; ``None`` below two pairs that both have seen."""
 
     @property
     def rows(self) -> tuple[JudgeCells, ...]:
@@ -188,7 +191,7 @@ def judge_results(session: Session, page: ResultsPage, told: Heard | None = None
     pairs = [pair for of_matchup in page.pairs for pair in of_matchup if not pair.settled.n]
     people = among((pair.prompt_id, pair.tally) for pair in pairs)
     matchups = (
-        _matchup(matchup.first, matchup.second, of_matchup, judges, values, told)
+        _matchup(matchup.first, matchup.second, of_matchup, judges, values, told, simulated=page.batch.simulated_votes)
         for matchup, of_matchup in zip(page.matchups, page.pairs, strict=True)
     )
     return JudgeResults(
@@ -209,6 +212,8 @@ def _matchup(
     judges: Sequence[Asked],
     values: Mapping[uuid.UUID, Mapping[uuid.UUID, float]],
     told: Heard,
+    *,
+    simulated: int,
 ) -> JudgedMatchup:
     each = tuple(_judge(judge, first, second, pairs, values[judge.voter_id], told) for judge in judges)
     everything = [
@@ -220,7 +225,9 @@ def _matchup(
     some = any(judge.simulated for judge in judges)
     cells = _cells(ALL, everything, pairs, lambda *of: together_words(len(judges), second, first, *of))
     together = JudgeCells(ALL, some, _label(SIMULATED_JUDGES if some else "", cells.sentence), *cells[1:], None)
-    return JudgedMatchup(first, second, together, each)
+    label = SIMULATED_JUDGES if some else SIMULATED if simulated else ""
+    combined = combined_result(second, first, pairs, list(values.values()), label)
+    return JudgedMatchup(first, second, together, each, combined)
 
 
 def _judge(

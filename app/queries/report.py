@@ -75,7 +75,7 @@ def report(
 
 def _matchups(matchups: tuple[Matchup, ...], judges: JudgeResults) -> list[dict[str, Any]]:
     """By people; where judges were asked, by them beside it."""
-    by_judges = judges_of_matchups(judges) or [{"judges": None, "judge": {}}] * len(matchups)
+    by_judges = judges_of_matchups(judges) or [{"judges": None, "judge": {}, "combined": None}] * len(matchups)
     return [{**_matchup(one), **told} for one, told in zip(matchups, by_judges, strict=True)]
 
 

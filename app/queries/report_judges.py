@@ -5,6 +5,7 @@ from typing import Any
 from app.domain.agreement import OUTCOMES, Agreement
 from app.domain.intervals import Interval
 from app.domain.length import LengthCard
+from app.queries.combined_results import CombinedResult
 from app.queries.judge_results import PEOPLE, JudgeCard, JudgeCells, JudgeResults
 from app.queries.results import Cell
 
@@ -15,6 +16,7 @@ def judges_of_matchups(results: JudgeResults) -> list[dict[str, Any]]:
         {
             "judges": _cells(matchup.together),
             "judge": {one.name: {**_cells(one), "length": _length(one)} for one in matchup.each},
+            "combined": _combined(matchup.combined) if matchup.combined else None,
         }
         for matchup in results.matchups
     ]
@@ -53,6 +55,16 @@ def _cells(cells: JudgeCells) -> dict[str, Any]:
         "all": cell_told(cells.whole),
         "domains": {cell.label: cell_told(cell) for cell in cells.domains},
         "categories": {cell.label: cell_told(cell) for cell in cells.categories},
+    }
+
+
+def _combined(combined: CombinedResult) -> dict[str, Any]:
+    return {
+        "sentence": combined.sentence,
+        "all": cell_told(combined.cell),
+        "lambda": combined.weight,
+        "judged": combined.judged,
+        "multiplier": combined.multiplier,
     }
 
 
