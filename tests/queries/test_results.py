@@ -176,7 +176,7 @@ def test_the_report_has_the_promised_shape(session: Session, mixed: EvalBatch) -
         "simulated_votes": 0, "votes_wanted": 6,
     }  # fmt: skip
     matchup = told["matchups"][0]
-    assert matchup.keys() == {"baseline", "challenger", "sentence", "raters", "settled", "judges", "judge"}
+    assert matchup.keys() == {"baseline", "challenger", "sentence", "raters", "settled", "judges", "judge", "combined"}
     assert (matchup["judges"], matchup["judge"], told["judges"], told["agreement"]) == (None, {}, [], [])
     assert matchup["raters"].keys() == {"all", "domains", "categories", "with_settled", "with_everybody"}
     assert matchup["raters"]["all"] == {
