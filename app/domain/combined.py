@@ -37,8 +37,11 @@ class Combined:
 
     @property
     def multiplier(self) -> float:
-        """As how many human votes each human vote counts with the judges beside it: see ``multiplier``."""
-        return multiplier(self.correlation or 0.0)
+        """As how many human votes each one counts with the judges beside it, see ``multiplier``.
+
+        1 where judges go against people: they are left aside then.
+        """
+        return multiplier(max(self.correlation or 0.0, 0.0))
 
 
 def multiplier(correlation: float) -> float:

@@ -13,6 +13,9 @@ SIMULATED_JUDGES = "With simulated judges: "
 _RARE = 0.05
 """Below this a lopsided count is told as more than chance explains."""
 
+_WORTH_TELLING = 1.05
+"""As how many votes a human vote counts at least before judges are said to help."""
+
 PLACES = 3
 _LEAST_P = 0.001
 
@@ -76,7 +79,11 @@ def combined_words(
         f"With the judges' help, {challenger} {said} at an estimated rate of {percent(summary.p)}; "
         f"{range_words(interval)}."
     )
-    worth = f"Each human vote counts as {multiplier:.1f} beside these judges."
+    worth = (
+        f"Each human vote counts as {multiplier:.1f} beside these judges."
+        if multiplier >= _WORTH_TELLING
+        else "These judges add next to nothing to the votes of people."
+    )
     return f"{found} {open_question(summary.p)} {worth}" if standing is Standing.OPEN else f"{found} {worth}"
 
 

@@ -50,6 +50,13 @@ def test_judges_who_say_always_the_same_change_nothing() -> None:
     assert (found.weight, found.summary.p, found.correlation, found.multiplier) == (0.0, 0.75, None, 1.0)
 
 
+def test_judges_who_go_against_people_are_left_aside() -> None:
+    people = [1.0, 0.0, 1.0, 0.0, None, None]
+    found = combine(range(6), people, [0.0, 1.0, 0.0, 1.0, 1.0, 1.0])
+    assert (found.weight, found.summary.p, found.multiplier) == (0.0, 0.5, 1.0)
+    assert found.correlation == pytest.approx(-1)
+
+
 def test_below_two_votes_there_is_nothing_to_combine() -> None:
     assert combine([1, 2], [1.0, None], [1.0, 0.0]) is None
     assert combine([], [], []) is None

@@ -7,6 +7,7 @@ from app.domain.intervals import live, too_early
 from app.domain.judge_words import (
     agreement_words,
     ceiling_words,
+    combined_words,
     judged_words,
     length_words,
     position_words,
@@ -15,7 +16,7 @@ from app.domain.judge_words import (
 )
 from app.domain.length import LengthCard
 from app.domain.position import Places, Swaps
-from app.domain.tally import ClusterSums, Tally, summarise
+from app.domain.tally import ClusterSums, Summary, Tally, summarise
 from app.domain.terms import Outcome
 
 CHALLENGER, BASELINE = "brie-v2", "tiny"
@@ -138,3 +139,28 @@ def test_length_replies_and_agreement() -> None:
     some = agreement((n, Outcome.FIRST, Outcome.FIRST if n % 4 else Outcome.TIE) for n in range(12))
     assert agreement_words("a", "b", some).startswith("a and b agree on 75% of 12 pairs; on prompts like these")
     assert ceiling_words(some).startswith("Two people agree with each other on 75% of 12 pairs")
+
+
+OPEN = (
+    "With the judges' help, brie is preferred by people at an estimated rate of 45%; on prompts like these the true rate "
+    "could be anywhere from 21% to 70%. Too early to call it worse. Each human vote counts as 1.8 beside these judges."
+)
+BETTER = (
+    "With the judges' help, brie is better to people than base at an estimated rate of 90%; on prompts like these the "
+    "true rate could be anywhere from 71% to 98%. These judges add next to nothing to the votes of people."
+)
+TOO_EARLY = (
+    "People and judges together say too little yet of brie against base: it needs at least 5 prompts with votes of "
+    "people and has 4."
+)
+COMBINED = [
+    (Summary(p=0.45, n_eff=30, df=39, n=40, prompts=40, decisive=40), 1.8, OPEN),
+    (Summary(p=0.9, n_eff=60, df=39, n=40, prompts=40, decisive=40), 1.0, BETTER),
+    (Summary(p=0.5, n_eff=4, df=3, n=4, prompts=4, decisive=4), 3.0, TOO_EARLY),
+]
+
+
+@pytest.mark.parametrize(("summary", "multiplier", "words"), COMBINED)
+def test_people_and_judges_together_in_words(summary: Summary, multiplier: float, words: str) -> None:
+    interval = None if too_early(summary) else live(summary)
+    assert combined_words("brie", "base", summary, interval, multiplier) == words
