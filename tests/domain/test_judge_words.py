@@ -104,8 +104,8 @@ def test_several_judges() -> None:
             Places(11, 10),
             (
                 "haiku says the same in both orders on 9 of 12 pairs (75%). It twice "
-                "preferred the text that stood first on 2, and the one that stood second on 1: no more lopsided than chance "
-                "would be (p = 1)."
+                "preferred the text that stood first on 2, and the one that stood second on 1: no more lopsided than "
+                "chance would be (p = 1)."
             ),
         ),
         (
@@ -113,8 +113,8 @@ def test_several_judges() -> None:
             Places(120),
             (
                 "haiku says the same in both orders on 0 of 60 pairs (0%). It twice preferred "
-                "the text that stood first on 60, and the one that stood second on 0: it leans to what stands first, more than "
-                "chance explains (p under 0.001)."
+                "the text that stood first on 60, and the one that stood second on 0: it leans to what stands first, "
+                "more than chance explains (p under 0.001)."
             ),
         ),
     ],
