@@ -153,9 +153,9 @@ def test_a_cap_stops_it_with_a_sentence(server: DemoJudges, batch: str, arena: C
     add(arena)
     for wrong in ("0", "-1", "much", "nan"):
         assert arena("judge", batch, "--judge", "haiku", f"--cap={wrong}", "--yes").code == 2
-    said = arena("judge", batch, "--judge", "haiku", "--cap", "0.002", "--yes")
+    said = arena("judge", batch, "--judge", "haiku", "--cap", "0.0014", "--yes")
     assert said.code == 1
-    assert "The cap of $0.0020 is reached" in said.err
+    assert "The cap of $0.0014 is reached" in said.err
 
 
 @pytest.mark.usefixtures("worked")

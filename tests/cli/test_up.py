@@ -1,5 +1,6 @@
 """``./arena up`` as a process: the page, the link, the workers, and nothing left behind."""
 
+import json
 import re
 import signal
 import socket
@@ -8,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.cli import demo
 from app.db import Database
 from app.domain.terms import Queue
 from app.models import Worker
@@ -86,3 +88,21 @@ def test_an_error_of_a_real_process_is_one_line_and_exit_code_1(tmp_path: Path) 
     said = arena.command("train", "brie-v9")
     assert (said.returncode, said.stdout, said.stderr.count("\n")) == (1, "", 1)
     assert said.stderr.startswith("arena: There is no recipe 'brie-v9'.")
+
+
+def test_up_with_simulated_judges_offers_three_that_are_labelled_and_stops_them_too(up: OwnArena) -> None:
+    with up.running("up", "--port", str(free_port()), "--demo-judges") as process:
+        assert entry_link(up)
+        assert httpx.get(f"{demo.URL}/v1/models", trust_env=False).is_success
+        listed = json.loads(up.command("judges", "list", "--json").stdout)
+        assert {judge["name"]: (judge["base_url"], judge["simulated"]) for judge in listed} == dict.fromkeys(
+            demo.JUDGES, (demo.URL, True)
+        )
+        second = up.command("up", "--port", str(free_port()), "--demo-judges")
+        assert (second.returncode, second.stderr.count("\n")) == (1, 1)
+        assert "Simulated judges have no other" in second.stderr
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_SECONDS) == 0
+        assert up.processes() == []
+    assert not demo.answers()
+    assert "With simulated judges" in up.output.read_text(encoding="utf-8")

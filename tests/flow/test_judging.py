@@ -1,4 +1,4 @@
-"""Judges through real workers: whatever is killed or away, each pair ends in one state, and nothing is paid twice."""
+"""Judges through real workers: whatever is killed or away, each pair ends in one state and is paid for once."""
 
 import json
 from collections import Counter
