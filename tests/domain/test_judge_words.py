@@ -143,7 +143,8 @@ def test_length_replies_and_agreement() -> None:
 
 OPEN = (
     "With the judges' help, brie is preferred by people at an estimated rate of 45%; on prompts like these the true "
-    "rate could be anywhere from 21% to 70%. Too early to call it worse. Each human vote counts as 1.8 beside these judges."
+    "rate could be anywhere from 21% to 70%. Too early to call it worse. Each human vote counts as 1.8 beside these "
+    "judges."
 )
 BETTER = (
     "With the judges' help, brie is better to people than base at an estimated rate of 90%; on prompts like these the "
