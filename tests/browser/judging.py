@@ -41,7 +41,7 @@ def nobody_judges(arena: Arena) -> list[Page]:
         Page("judge-add-elsewhere", "/judges/add?provider=openai_compatible", "main .button-main"),
         Page("rubric", "/judges/rubrics/philosophy-creative", "main a"),
         Page("judge-nowhere", "/judges/00000000-0000-4000-8000-000000000000", "main a", status=404),
-        Page("eval-batch", f"/batches/{batch.id}", "#judges ~ * a.button"),
+        Page("eval-batch", f"/batches/{batch.id}", "#batches-ask a.button"),
         Page("settings", "/settings"),
     ]
 
