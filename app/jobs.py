@@ -161,7 +161,7 @@ def finish(session: Session, job: Job, state: JobState, *, now: datetime, error:
         session.execute(
             update(Judging)
             .where(Judging.job_id == job.id, Judging.state == JudgingState.RUNNING)
-            .values(state=JudgingState.STOPPED, message=error or f"It was stopped. {kept}", ended_at=now)
+            .values(state=JudgingState.STOPPED, message=error or f"Somebody stopped it. {kept}", ended_at=now)
         )
     for waiting in session.scalars(select(Job).where(Job.waits_for_id == job.id, Job.state == JobState.QUEUED)):
         _end_wait(session, waiting, job, now=now)

@@ -22,6 +22,8 @@ from app.services.judge_calls import MOST_FAULTS, Prepared, prepare, settle, sto
 from training.errors import Cancelled
 from worker.claim import Claim, utc_now
 
+_STOPPED = "Stopped. All verdicts so far are kept."
+
 
 @dataclass
 class Work:
@@ -40,9 +42,14 @@ class Work:
     def prepare(
         self, most: int, body: Callable[[JudgeRequest], dict[str, Any]], waiting: Collection[uuid.UUID] = ()
     ) -> list[Prepared]:
-        """Up to about ``most`` calls whose rows are committed. ``waiting``: ballots whose time has not come."""
+        """Up to about ``most`` calls whose rows are committed. ``waiting``: ballots whose time has not come.
+
+        Raises:
+            Cancelled: somebody asked to stop. It is looked up here each time, so that no call is paid for after it.
+        """
         with session_scope() as session:
-            self.claim.hold(session)
+            if self.claim.hold(session).cancel_requested_at is not None:
+                raise Cancelled(_STOPPED)
             asked = self.judging(session)
             now = utc_now()
             prepared: list[Prepared] = []
@@ -99,7 +106,7 @@ class Work:
             Cancelled: somebody did.
         """
         if self.should_stop():
-            raise Cancelled("Stopped. All verdicts so far are kept.")
+            raise Cancelled(_STOPPED)
 
     def stop_at_cap(self) -> None:
         """End the work at its cap.
