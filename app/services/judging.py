@@ -2,10 +2,9 @@
 
 import uuid
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app import jobs
@@ -20,23 +19,8 @@ from app.domain.terms import (
 )
 from app.models import EvalBatch, Job, Judge, JudgeCall, Judging, Voter
 from app.providers.prices import in_words
+from app.queries.judging import Calls, Spend, calls_of
 from app.services.events import announce
-
-
-@dataclass(frozen=True)
-class Spent:
-    """What one judging has cost, in millionths of a dollar, by the price table."""
-
-    known: int
-    under_way: int
-    """At most, for calls that have no reply yet."""
-    unknown: int
-    """At most, for calls whose replies were lost: nobody knows whether they were paid for."""
-
-    @property
-    def at_most(self) -> int:
-        """What is held against the cap."""
-        return self.known + self.under_way + self.unknown
 
 
 class CapReachedError(ConflictError):
@@ -128,19 +112,9 @@ def stop(session: Session, judging: Judging, *, now: datetime) -> None:
         end(session, judging, JudgingState.STOPPED, message=words, now=now)
 
 
-def spent(session: Session, judging: Judging) -> Spent:
-    """What this judging has cost so far, and may have cost."""
-    query = (
-        select(JudgeCall.state, func.sum(JudgeCall.cost_micro_dollars), func.sum(JudgeCall.worst_micro_dollars))
-        .where(JudgeCall.judging_id == judging.id)
-        .group_by(JudgeCall.state)
-    )
-    rows = {state: (int(cost or 0), int(worst or 0)) for state, cost, worst in session.execute(query)}
-    return Spent(
-        known=sum(cost for cost, _ in rows.values()),
-        under_way=rows.get(CallState.SENT, (0, 0))[1],
-        unknown=rows.get(CallState.UNKNOWN, (0, 0))[1],
-    )
+def spent(session: Session, judging: Judging) -> Spend:
+    """What this judging has cost so far, and may have cost: what pages show is what is held against the cap."""
+    return calls_of(session, Judging.id, Judging.id == judging.id).get(judging.id, Calls()).spend
 
 
 def cap_reached(session: Session, judging: Judging) -> CapReachedError:
