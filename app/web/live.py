@@ -44,6 +44,8 @@ class LiveHub:
     database: Database
     poll_seconds: float
     _streams: set["asyncio.Queue[Hint | None]"] = field(default_factory=set)
+    _pages: set["asyncio.Queue[Hint | None]"] = field(default_factory=set)
+    """Those of them that a page reads; the canary script listens too."""
     _known: set[int] | None = None
     """Ids in the window at the last turn; `None` before the first."""
 
@@ -89,17 +91,20 @@ class LiveHub:
     @property
     def open_streams(self) -> int:
         """How many pages listen at this moment."""
-        return len(self._streams)
+        return len(self._pages)
 
     @contextlib.contextmanager
-    def subscribe(self) -> "Iterator[asyncio.Queue[Hint | None]]":
-        """A queue of hints for one stream; ``None`` ends it."""
+    def subscribe(self, *, page: bool = False) -> "Iterator[asyncio.Queue[Hint | None]]":
+        """A queue of hints for one stream, of a page or of the server's own; ``None`` ends it."""
         queue: asyncio.Queue[Hint | None] = asyncio.Queue()
         self._streams.add(queue)
+        if page:
+            self._pages.add(queue)
         try:
             yield queue
         finally:
             self._streams.discard(queue)
+            self._pages.discard(queue)
 
 
 def stream_start(session: ReadDep, last_event_id: Annotated[int | None, Header()] = None) -> int:
@@ -115,7 +120,7 @@ def stream_start(session: ReadDep, last_event_id: Annotated[int | None, Header()
 async def live(request: Request, start: Annotated[int, Depends(stream_start)]) -> AsyncIterator[ServerSentEvent]:
     """Hints from now on, or from where a broken stream ended."""
     hub: LiveHub = request.app.state.live
-    with hub.subscribe() as hints:
+    with hub.subscribe(page=True) as hints:
         missed = await run_in_threadpool(hub.since, start)
         for hint in missed:
             yield _event(hint)

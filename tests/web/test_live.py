@@ -75,11 +75,11 @@ def listening(app: FastAPI, address: str, *, after: int | None = None) -> Iterat
     """An open stream of somebody who is signed in; leaves once the server knows the listener."""
     cookies = {COOKIE: client_for(app).cookies[COOKIE]}
     headers = {} if after is None else {"Last-Event-ID": str(after)}
-    before = len(app.state.live._streams)
+    before = app.state.live.open_streams
     with httpx.stream("GET", f"{address}/live", cookies=cookies, headers=headers, timeout=DEADLINE) as answer:
         assert (answer.status_code, answer.headers["Content-Type"].partition(";")[0]) == (200, "text/event-stream")
         assert {name: answer.headers[name] for name in HEADERS} == HEADERS
-        until(lambda: len(app.state.live._streams) > before, "the stream never began")
+        until(lambda: app.state.live.open_streams > before, "the stream never began")
         yield heard(answer)
 
 
@@ -181,10 +181,9 @@ def test_strangers_hear_nothing(address: str) -> None:
 
 @on_sqlite
 def test_a_page_that_closes_is_forgotten(app: FastAPI, address: str) -> None:
-    before = set(app.state.live._streams)  # the canary script listens too
     with listening(app, address):
-        assert len(app.state.live._streams - before) == 1
-    until(lambda: app.state.live._streams == before, "the stream of a closed page is still kept")
+        assert app.state.live.open_streams == 1
+    until(lambda: app.state.live.open_streams == 0, "the stream of a closed page is still kept")
 
 
 def test_a_stream_ends_when_hints_vanish_so_that_pages_fetch_anew(app: FastAPI, address: str) -> None:
