@@ -8,6 +8,7 @@ batch is handed in at a time, so the calls whose batch is not known are all of t
 import time
 import uuid
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TypeVar, cast
 
@@ -18,9 +19,10 @@ from app.domain.errors import BadInputError
 from app.domain.terms import CallState
 from app.models import JudgeCall
 from app.providers.calls import BatchProvider, BatchResult, Provider, takes_batches
-from app.providers.errors import ProviderError
+from app.providers.errors import BadRequestError, ProviderError
 from app.services.judge_calls import NOT_TOLD
-from app.services.judging import never_sent
+from app.services.judging import never_sent, results_gone
+from training.errors import Cancelled
 from worker.claim import utc_now
 from worker.judge_work import Work
 
@@ -39,7 +41,7 @@ def finish_batches(work: Work, provider: Provider, *, poll_seconds: float) -> No
 
     Raises:
         ProviderError: no call of this judge can succeed until a person does something.
-        Cancelled: somebody asked to stop. The batches go on and are fetched at the next start.
+        Cancelled: somebody asked to stop. What has not begun is called off, the rest is fetched at the next start.
     """
     if takes_batches(provider):
         batches = _Batches(work, cast("BatchProvider", provider), poll_seconds)
@@ -54,7 +56,7 @@ def ask_in_batches(work: Work, provider: Provider, *, poll_seconds: float) -> No
         BadInputError: the provider takes no batches.
         ProviderError: no call of this judge can succeed until a person does something.
         CapReachedError: the next call could take the spending over the cap.
-        Cancelled: somebody asked to stop. Batches that were handed in go on and are fetched at the next start.
+        Cancelled: somebody asked to stop. What has not begun is called off, the rest is fetched at the next start.
     """
     if not takes_batches(provider):
         raise BadInputError("This server takes no batches. Start the judge again without them; nothing was sent.")
@@ -116,13 +118,33 @@ class _Batches:
     def fetch(self) -> None:
         """Wait for every batch that was handed in, and store its results."""
         for batch_id in self._noted(only_open=True):
-            self._wait_for(batch_id)
+            try:
+                self._wait_for(batch_id)
+                results = self._results(batch_id)
+            except BadRequestError:  # results are kept for weeks, not for ever
+                self._give_up(batch_id)
+                continue
+            except Cancelled:
+                self._call_off(batch_id)
+                raise
             trouble: ProviderError | None = None
             # Replies first: whether a refusal is about one call's texts shows by whether others went through.
-            for result in sorted(self._results(batch_id), key=lambda one: isinstance(one.outcome, ProviderError)):
+            for result in sorted(results, key=lambda one: isinstance(one.outcome, ProviderError)):
                 trouble = self._work.settle(uuid.UUID(hex=result.custom_id), result.outcome) or trouble
             if trouble is not None:
                 raise trouble
+
+    def _give_up(self, batch_id: str) -> None:
+        with session_scope() as session:
+            self._work.claim.hold(session)
+            results_gone(session, self._work.judging(session), batch_id, now=utc_now())
+
+    def _call_off(self, batch_id: str) -> None:
+        """Where a person asked to stop, what the provider has not begun is not paid for; the rest is fetched later."""
+        if not self._work.claim.cancel_requested():
+            return  # only this worker ends: another goes on waiting
+        with suppress(ProviderError):  # it may have ended this moment; the next start sees what became of each call
+            self._provider.cancel_batch(batch_id)
 
     def _wait_for(self, batch_id: str) -> None:
         while not (batch := self._patiently(lambda: self._provider.batch(batch_id))).ended:

@@ -126,10 +126,6 @@ def _plan(
         mode, after = before.mode, session.get(Judging, before.after_id) if before.after_id else None
     found = project(session, batch, one, mode=mode, after=after, in_batches=in_batches, now=datetime.now(UTC))
     cap = limit
-    if found.worst is None and limit is not None:
-        raise ConflictError(
-            f"{voter.name} has no price in {found.table}, so no cap can hold. Nothing was started; leave --cap out."
-        )
     if found.worst is not None and limit is None:
         job = session.get(Job, batch.job_id) if batch.job_id else None
         if job is not None and job.state in (JobState.QUEUED, JobState.RUNNING):

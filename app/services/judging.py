@@ -18,7 +18,7 @@ from app.domain.terms import (
     Trouble,
 )
 from app.models import EvalBatch, Job, Judge, JudgeCall, Judging, Voter
-from app.providers.prices import in_words
+from app.providers.prices import in_words, price, price_table, worst_case
 from app.queries.judging import Calls, Spend, calls_of
 from app.services.events import announce
 
@@ -47,12 +47,19 @@ def ask(
 
     Raises:
         ConflictError: the judge is retired, or at work on this batch.
-        BadInputError: the cap is not positive, or ``after`` is of another eval batch.
+        BadInputError: the cap is not positive, or cannot hold; or ``after`` is of another eval batch.
     """
     if judge.retired_at is not None:
         raise ConflictError("This judge is retired: it takes no new work. Add one with a model that is offered.")
     if cap is not None and cap <= 0:
         raise BadInputError("The most that may be spent is more than nothing. Nothing was started.")
+    if cap is not None:
+        least = worst_case(1, 1, batch=in_batches)
+        if price(judge.provider, judge.model, least, now, batch=in_batches, base_url=judge.base_url) is None:
+            raise BadInputError(
+                f"{judge.model} has no price in {price_table().label}, so no cap can hold. Nothing was started; leave "
+                "the cap out."
+            )
     if after is not None and after.eval_batch_id != batch.id:
         raise BadInputError("The judge to go by has judged another eval batch. Nothing was started.")
     judging = session.scalar(
@@ -135,6 +142,21 @@ def never_sent(session: Session, calls: Collection[uuid.UUID], *, now: datetime)
         .values(
             state=CallState.FAILED, trouble=Trouble.NO_NETWORK, ended_at=now,
             detail="No batch at the provider holds this call, so it never arrived there.",
+        )
+    )  # fmt: skip
+
+
+def results_gone(session: Session, judging: Judging, provider_batch: str, *, now: datetime) -> None:
+    """Calls of a batch whose results the provider does not have, or not any more: nobody can say what they cost."""
+    session.execute(
+        update(JudgeCall)
+        .where(
+            JudgeCall.judging_id == judging.id, JudgeCall.state == CallState.SENT,
+            JudgeCall.provider_batch == provider_batch,
+        )
+        .values(
+            state=CallState.UNKNOWN, trouble=Trouble.LOST_REPLY, ended_at=now,
+            detail="The provider no longer has the results of this batch. It may have been paid for.",
         )
     )  # fmt: skip
 

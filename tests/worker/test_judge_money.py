@@ -11,8 +11,9 @@ from sqlalchemy import select, update
 
 from app.db import Database
 from app.demo_judges.server import DemoJudges
+from app.domain.errors import BadInputError
 from app.domain.terms import BallotState, CallState, JobState, JudgingState, Trouble
-from app.models import Ballot, EvalBatch, Job, JudgeCall, Judging, Verdict
+from app.models import Ballot, EvalBatch, Job, Judge, JudgeCall, Judging, Verdict
 from app.providers.anthropic import AnthropicProvider
 from app.providers.calls import JudgeRequest, Limit, RateLimits
 from app.providers.errors import BadRequestError, EmptyBalanceError, LostReplyError, NoNetworkError, ServerFaultError
@@ -21,7 +22,9 @@ from app.services import judging
 from app.services.judge_calls import MOST_FAULTS, NOT_TOLD
 from app.services.judging import spent
 from tests.factories import NOW
+from tests.judging import make_judge
 from tests.worker.judge_job import PAIRS, again, ask, do, rows, state
+from training.errors import Cancelled
 from worker import judge as work
 from worker.claim import claim, requeue, utc_now
 from worker.judge_work import Work
@@ -100,6 +103,51 @@ def test_who_goes_on_in_batches_does_not_take_lost_replies_for_calls_that_were_n
     assert calls_by_state(database) == {CallState.UNKNOWN: lost, CallState.VERDICT: CALLS}
     with database.session_scope(write=False) as session:
         assert spent(session, state(database, asked)).unknown > 0
+
+
+def test_who_stops_a_judge_that_waits_for_a_batch_does_not_pay_for_what_has_not_begun(
+    database: Database, server: DemoJudges, batch: EvalBatch
+) -> None:
+    asked = ask(database, server, batch, in_batches=True)
+
+    def stop() -> bool:
+        if not any(call.provider_batch not in ("", NOT_TOLD) for call in rows(database, JudgeCall)):
+            return False
+        with database.session_scope() as session:
+            judging.stop(session, session.get_one(Judging, asked.id), now=NOW)
+        return True
+
+    with pytest.raises(Cancelled):
+        do(database, asked, stop)
+    assert (state(database, asked).state, server.ledger.charged) == (JudgingState.STOPPED, 0)
+    do(database, again(database, asked, in_batches=True))
+    assert calls_by_state(database) == {CallState.FAILED: CALLS, CallState.VERDICT: CALLS}
+    assert (len(rows(database, Verdict)), server.ledger.charged) == (CALLS, CALLS)
+
+
+def test_results_that_the_provider_no_longer_has_do_not_hold_a_judge_up(
+    database: Database, server: DemoJudges, batch: EvalBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ask(database, server, batch, in_batches=True)
+    killed_while(monkeypatch, database, asked, "create_batch")
+    with database.session_scope() as session:
+        session.execute(update(JudgeCall).values(provider_batch="msgbatch_of_last_month"))
+    do(database, asked)
+    assert calls_by_state(database) == {CallState.UNKNOWN: CALLS, CallState.VERDICT: CALLS}
+    with database.session_scope(write=False) as session:  # it may have been paid for: held against the cap
+        assert spent(session, state(database, asked)).unknown > 0
+
+
+def test_a_cap_that_nothing_could_be_held_against_is_refused(
+    database: Database, server: DemoJudges, batch: EvalBatch
+) -> None:
+    with database.session_scope() as session:
+        make_judge(session, server, "haiku").model = "brie-nobody-sells"
+    with database.session_scope() as session:
+        judge, row = session.scalars(select(Judge)).one(), session.get_one(EvalBatch, batch.id)
+        with pytest.raises(BadInputError, match="no price"):
+            judging.ask(session, row, judge, cap=1_000_000, now=NOW)
+    assert rows(database, Judging) == []
 
 
 def test_a_batch_that_is_refused_as_a_whole_gives_no_ballot_up(
