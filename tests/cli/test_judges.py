@@ -159,6 +159,25 @@ def test_a_cap_stops_it_with_a_sentence(server: DemoJudges, batch: str, arena: C
 
 
 @pytest.mark.usefixtures("worked")
+def test_a_wrong_key_is_said_and_a_right_one_goes_on(
+    server: DemoJudges, batch: str, arena: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(arena)
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-mistyped")
+    get_settings.cache_clear()
+    said = arena("judge", batch, "--judge", "haiku", "--yes")
+    assert said.code == 1
+    assert "does not accept the key" in said.err
+    assert "resume the judge" in said.err
+    assert "sk-ant-mistyped" not in said.out + said.err
+    assert server.ledger.charged == 0
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "simulated")
+    get_settings.cache_clear()
+    assert arena("judge", batch, "--judge", "haiku", "--yes").code == 0
+    assert server.ledger.charged == 2 * PAIRS
+
+
+@pytest.mark.usefixtures("worked")
 def test_a_strong_judge_sees_what_a_cheap_one_was_torn_on(server: DemoJudges, batch: str, arena: Command) -> None:
     add(arena)
     added = arena("judges", "add", "opus", "--model", "claude-opus-5-5")
