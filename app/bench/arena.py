@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from app.bench.server import rows
 from app.config import Settings
 from app.db import Database, migrate
-from app.domain.terms import CheckpointKind, FinishReason, Role, VoterKind
+from app.domain.terms import CheckpointKind, Domain, FinishReason, Role, VoterKind
 from app.models import Account, Checkpoint, Seat, SignIn, Voter
 from app.services.eval_batches import LaunchPlan, freeze
 from app.services.files import NamedFile
@@ -29,6 +29,8 @@ _SENTENCE = (
 _WORDS = _SENTENCE.split()
 _SHORTEST, _LONGEST = 80, 260
 """Words of a text."""
+
+_DOMAINS = tuple(Domain)
 
 _SPARE = 1.25
 """Pairs for each rater beyond those that the votes need, so that nobody runs out before the end."""
@@ -74,11 +76,25 @@ def make_pairs(settings: Settings, pairs: int) -> uuid.UUID:
     return batch_id
 
 
-def _batch(session: Session, secret: bytes, pairs: int, *, votes_per_pair: int, now: datetime) -> uuid.UUID:
+def make_star(session: Session, secret: bytes, *, checkpoints: int, prompts: int, now: datetime) -> uuid.UUID:
+    """A baseline and its challengers with short texts; returns the eval batch, with one vote wanted a pair."""
+    names = ("base", *(f"adapter-{number:02}" for number in range(1, checkpoints)))
+    return _batch(session, secret, prompts, votes_per_pair=1, now=now, names=names, words=(12, 24))
+
+
+def _batch(
+    session: Session, secret: bytes, prompts: int, *, votes_per_pair: int, now: datetime,
+    names: tuple[str, ...] = ("base", "adapter"), words: tuple[int, int] = (_SHORTEST, _LONGEST),
+) -> uuid.UUID:  # fmt: skip
     rng = random.Random(1)  # noqa: S311 (every run reads the same texts)
     lines = [
-        {"key": f"key-{n}", "category": f"category {n % 8}", "domain": "in_domain", "prompt": f"{n}: {_text(rng, 12)}?"}
-        for n in range(pairs)
+        {
+            "key": f"key-{n}",
+            "category": f"category {n % 8}",
+            "domain": _DOMAINS[n % 2],
+            "prompt": f"{n}: {_text(rng, 12)}?",
+        }
+        for n in range(prompts)
     ]
     suite = add_suite(session, NamedFile("bench", "\n".join(map(json.dumps, lines)).encode()), now=now, name="bench")
     members = [
@@ -86,18 +102,18 @@ def _batch(session: Session, secret: bytes, pairs: int, *, votes_per_pair: int, 
             name=f"bench/{name}", kind=CheckpointKind.EXTERNAL, fingerprint=hashlib.sha256(name.encode()).hexdigest(),
             created_at=now,
         )
-        for name in ("base", "adapter")
+        for name in names
     ]  # fmt: skip
     session.add_all(members)
     session.flush()
     plan = LaunchPlan(
-        suite="bench", challengers=("bench/adapter",), baseline="bench/base", name="bench",
+        suite="bench", challengers=tuple(member.name for member in members[1:]), baseline="bench/base", name="bench",
         votes_per_pair=votes_per_pair,
     )  # fmt: skip
     batch = freeze(session, plan, suite, members, secret=secret, now=now)
     planned = plan_of(session, batch)
     said = [
-        Generated(one, _text(rng, rng.randint(_SHORTEST, _LONGEST)), 200, FinishReason.STOP) for one in planned
+        Generated(one, _text(rng, rng.randint(*words)), 200, FinishReason.STOP) for one in planned
     ]  # fmt: skip
     store(session, batch, said, engine="none: written by the bench", now=now)
     form_pairs(session, batch, planned, secret=secret, now=now)

@@ -77,6 +77,46 @@ class Tally:
         return Tally(self.losses, self.wins, self.ties, self.both_bad)
 
 
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class PromptCounts:
+    """Verdicts of many prompts, counted like a ``Tally``: integer arrays of shape (G,), one entry a prompt.
+
+    A prompt without a verdict may be among them; it has zeros.
+    """
+
+    wins: Counts
+    losses: Counts
+    ties: Counts
+    both_bad: Counts
+
+    @property
+    def n(self) -> Counts:
+        """Number of verdicts of each prompt, of shape (G,)."""
+        return self.wins + self.losses + self.ties
+
+    @property
+    def total(self) -> Tally:
+        """All of them together."""
+        return Tally(*(int(counts.sum()) for counts in self._columns))
+
+    @property
+    def _columns(self) -> tuple[Counts, Counts, Counts, Counts]:
+        return self.wins, self.losses, self.ties, self.both_bad
+
+    def __add__(self, other: "PromptCounts") -> "PromptCounts":
+        return PromptCounts(*(one + more for one, more in zip(self._columns, other._columns, strict=True)))
+
+    def __sub__(self, other: "PromptCounts") -> "PromptCounts":
+        return PromptCounts(*(one - less for one, less in zip(self._columns, other._columns, strict=True)))
+
+    def __getitem__(self, which: NDArray[np.bool_]) -> "PromptCounts":
+        """Some of the prompts: ``which`` has shape (G,)."""
+        return PromptCounts(*(counts[which] for counts in self._columns))
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class ClusterSums:
     """Sums over the observations of each prompt; four arrays of shape (G,), one entry a prompt.
@@ -97,6 +137,14 @@ class ClusterSums:
         return cls._from_rows(
             [(t.n, t.score, t.wins + TIE**2 * t.ties, t.decisive) for t in tallies if t.n > 0],
         )
+
+    @classmethod
+    def from_counts(cls, counts: PromptCounts) -> Self:
+        """The same from arrays; prompts without a verdict are dropped."""
+        voted = counts[counts.n > 0]
+        wins, losses, ties = (np.asarray(part, dtype=np.float64) for part in (voted.wins, voted.losses, voted.ties))
+        decisive = wins + losses
+        return cls(n=decisive + ties, total=wins + TIE * ties, squares=wins + TIE**2 * ties, decisive=decisive)
 
     @classmethod
     def from_observations(cls, prompts: Sequence[Sequence[float]]) -> Self:

@@ -5,18 +5,19 @@ Both are read beside the result, with and without these votes. Nothing here tell
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.domain.checks import leak_words, recognition_words, without_words
-from app.domain.intervals import live, too_early
 from app.domain.tally import Tally
 from app.domain.terms import BallotState, Choice, Outcome, PairKind, VoterKind
 from app.models import Ballot, EvalBatch, Pair, Recognition, Verdict
-from app.queries.results import SIMULATED, Cell, PairTally, ResultsPage, cell, pool
+from app.queries.cells import SIMULATED, Cell, live_of
+from app.queries.pair_tallies import PairTally, cell, pairs_of_matchups, pool
+from app.queries.results import ResultsPage
 
 _NOTHING = Tally(0, 0, 0)
 
@@ -100,8 +101,8 @@ def blindness(
         given = answers_of(session, page.batch.id, page.excluded.reasons)
     else:
         given = sum((said for voter_id, said in answers.items() if voter_id not in page.excluded.reasons), Answers())
-    shown = [pair for pairs in page.pairs for pair in pairs if not pair.settled.n]
-    flag_of = {pair.pair_id: pair.flagged if flags is None else flags.get(pair.pair_id) for pair in shown}
+    stored = _shown(session, page.batch.id)
+    flag_of = stored if flags is None else {pair_id: flags.get(pair_id) for pair_id in stored}
     flagged = {pair_id for pair_id, flag in flag_of.items() if flag}
     unchecked = sum(flag is None for flag in flag_of.values())
     label = SIMULATED if page.batch.simulated_votes else ""
@@ -110,7 +111,8 @@ def blindness(
     matchups = []
     without_flagged: list[str] = []
     without_yes: list[str] = []
-    for matchup, pairs in zip(page.matchups, page.pairs, strict=True):
+    of_each = pairs_of_matchups(session, page) if flagged or given.yes_votes else ((),) * len(page.matchups)
+    for matchup, pairs in zip(page.matchups, of_each, strict=True):
         two = (matchup.first, matchup.second)
         whole, unflagged, unrecognised = replace(matchup.whole, label="all votes"), None, None
         if flagged:
@@ -124,18 +126,26 @@ def blindness(
         matchups.append(Apart(*two, whole, unflagged, unrecognised))
     asked = session.get_one(EvalBatch, page.batch.id).ask_recognised
     return Blindness(
-        shown=len(shown),
+        shown=len(stored),
         flagged=len(flagged),
         unchecked=unchecked,
         asked=asked,
         answered=given.answered,
         yes=given.yes_votes,
-        flagged_sentence=leak_words(len(flagged), len(shown), unchecked),
+        flagged_sentence=leak_words(len(flagged), len(stored), unchecked),
         flagged_findings=tuple(without_flagged),
         recognised_sentence=recognition_words(given.yes_votes, given.answered, asked=asked),
         recognised_findings=tuple(without_yes),
         matchups=tuple(matchups),
     )
+
+
+def _shown(session: Session, batch_id: uuid.UUID) -> dict[uuid.UUID, bool | None]:
+    """Whether a text says who wrote it, for each pair that voters are shown."""
+    query = select(Pair.id, Pair.self_identifies).where(
+        Pair.eval_batch_id == batch_id, Pair.kind == PairKind.MAIN, Pair.settled.is_(None)
+    )
+    return dict(session.execute(query).all())
 
 
 def answers_of(session: Session, batch_id: uuid.UUID, left_out: Collection[uuid.UUID] = ()) -> Answers:
@@ -170,7 +180,6 @@ def votes_of(outcome: Outcome, choice: Choice, votes: int = 1) -> Tally:
     )
 
 
-def _finding(what: str, first: str, second: str, pairs: list[PairTally], whole: Cell) -> str:
+def _finding(what: str, first: str, second: str, pairs: Sequence[PairTally], whole: Cell) -> str:
     tally, summary = pool(pairs)
-    shown = None if summary is None or too_early(summary) else live(summary)
-    return without_words(what, second, first, tally, summary, shown, whole.standing)
+    return without_words(what, second, first, tally, summary, live_of(summary), whole.standing)

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from app.domain.combined import combine
-from app.domain.intervals import fixed, live, too_early
 from app.domain.judge_words import combined_words
 from app.domain.position import outcome_of
+from app.domain.tally import Tally
 from app.domain.terms import Outcome
-from app.domain.words import verdict
-from app.queries.results import Cell, PairTally
+from app.queries.cells import Cell, cell_of, live_of
+from app.queries.pair_tallies import PairTally
 
 
 @dataclass(frozen=True)
@@ -50,23 +50,12 @@ def combined_result(
     if found is None:
         return None
     summary = found.summary
-    shown = None if too_early(summary) else live(summary)
     outcomes = [outcome_of(value) for value in people if value is not None]
+    counts = (outcomes.count(outcome) for outcome in (Outcome.SECOND, Outcome.FIRST, Outcome.TIE))
+    shown = live_of(summary)
     return CombinedResult(
         sentence=label + combined_words(challenger, baseline, summary, shown, found.multiplier),
-        cell=Cell(
-            label="people and judges",
-            n=summary.n,
-            wins=outcomes.count(Outcome.SECOND),
-            losses=outcomes.count(Outcome.FIRST),
-            ties=outcomes.count(Outcome.TIE),
-            both_bad=0,
-            prompts=summary.prompts,
-            win_rate=summary.p,
-            live=shown,
-            fixed=fixed(summary) if shown else None,
-            standing=verdict(summary, shown),
-        ),
+        cell=cell_of("people and judges", Tally(*counts), summary),
         weight=found.weight,
         judged=found.judged,
         multiplier=found.multiplier,

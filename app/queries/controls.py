@@ -17,7 +17,8 @@ from app.domain.intervals import Interval, clopper_pearson
 from app.domain.tally import Tally
 from app.domain.terms import BallotState, Choice, Order, Outcome, PairKind, VoterKind
 from app.models import Ballot, EvalBatch, Pair, Seat, Verdict, Voter
-from app.queries.results import SIMULATED, Cell, cell, pair_tallies
+from app.queries.cells import SIMULATED, Cell
+from app.queries.pair_tallies import cell, pair_tallies
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def checks_of(session: Session, batch: EvalBatch) -> Checks:
 
 def canaries_of(session: Session, batch: EvalBatch) -> Canaries:
     """The passes of the script, and its votes as the results would count them."""
-    counted = [tally.tally for _, tally in pair_tallies(session, batch.id, PairKind.CANARY, VoterKind.SCRIPT)]
+    counted = [pair.tally for pair in pair_tallies(session, batch.id, PairKind.CANARY, VoterKind.SCRIPT)]
     total = sum(counted, Tally(0, 0, 0))
     wrong = total.losses + total.ties
     runs = _runs(session, batch)
@@ -183,7 +184,7 @@ def _standing(batch: EvalBatch, kind: PairKind, *by: Any) -> Any:
 
 
 def _placebo(session: Session, batch: EvalBatch) -> Placebo:
-    found = [tally for _, tally in pair_tallies(session, batch.id, PairKind.PLACEBO, VoterKind.RATER)]
+    found = pair_tallies(session, batch.id, PairKind.PLACEBO, VoterKind.RATER)
     whole = cell("placebo pairs", found)
     sides = _sides(session, batch)
     behaves = None if whole.live is None else whole.live.low <= 0.5 <= whole.live.high  # noqa: PLR2004
@@ -213,7 +214,7 @@ def _gold(session: Session, batch: EvalBatch) -> Gold:
         GoldOrder(order, *(counts[order].get(outcome, 0) for outcome in (Outcome.SECOND, Outcome.FIRST, Outcome.TIE)))
         for order in Order
     )
-    total = sum((tally.tally for _, tally in found), Tally(0, 0, 0))
+    total = sum((pair.tally for pair in found), Tally(0, 0, 0))
     words = _label(session, batch) + gold_words(total)
     return Gold(len(found), orders, total.wins, total.losses, total.ties, words)
 

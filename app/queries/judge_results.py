@@ -14,7 +14,6 @@ from typing import NamedTuple
 from sqlalchemy.orm import Session
 
 from app.domain.agreement import Agreement, agreement, among
-from app.domain.intervals import fixed, live, too_early
 from app.domain.judge_words import (
     SIMULATED_JUDGES,
     agreement_words,
@@ -29,10 +28,11 @@ from app.domain.length import LengthCard, Measured, length_card
 from app.domain.position import BOTH_WAYS, Places, Swaps, outcome_of
 from app.domain.tally import ClusterSums, Summary, Tally, summarise
 from app.domain.terms import CallState, Domain, JudgingState, Outcome, SwapMode, UnparsedReason
-from app.domain.words import verdict
+from app.queries.cells import DOMAIN_WORDS, SIMULATED, Cell, category_words, cell_of, live_of
 from app.queries.combined_results import CombinedResult, combined_result
 from app.queries.judged import Answers, Asked, Heard, heard, judges_of, observation
-from app.queries.results import DOMAIN_WORDS, SIMULATED, Cell, PairTally, ResultsPage
+from app.queries.pair_tallies import PairTally, pairs_of_matchups
+from app.queries.results import ResultsPage
 
 PEOPLE = "people"
 """What most people say of a pair, where judges are compared with them."""
@@ -188,11 +188,12 @@ def judge_results(session: Session, page: ResultsPage, told: Heard | None = None
         }
         for judge in judges
     }
-    pairs = [pair for of_matchup in page.pairs for pair in of_matchup if not pair.settled.n]
+    of_each = pairs_of_matchups(session, page)
+    pairs = [pair for of_matchup in of_each for pair in of_matchup if not pair.settled.n]
     people = among((pair.prompt_id, pair.tally) for pair in pairs)
     matchups = (
         _matchup(matchup.first, matchup.second, of_matchup, judges, values, told, simulated=page.batch.simulated_votes)
-        for matchup, of_matchup in zip(page.matchups, page.pairs, strict=True)
+        for matchup, of_matchup in zip(page.matchups, of_each, strict=True)
     )
     return JudgeResults(
         judges=judges,
@@ -257,12 +258,11 @@ def _cells(
     present = [domain for domain in Domain if any(pair.domain is domain for pair in pairs)]
     categories = dict.fromkeys(pair.category for pair in pairs)
     tally, summary = _pool(seen)
-    shown = live(summary) if summary and not too_early(summary) else None
     return _Cells(
-        words(tally, summary, shown),
+        words(tally, summary, live_of(summary)),
         _cell(name, seen),
         tuple(_cell(DOMAIN_WORDS[one], [see for see in seen if see.pair.domain is one]) for one in present),
-        tuple(_cell(one.replace("_", " "), [see for see in seen if see.pair.category == one]) for one in categories),
+        tuple(_cell(category_words(one), [see for see in seen if see.pair.category == one]) for one in categories),
     )
 
 
@@ -278,21 +278,7 @@ def _pool(seen: Iterable[_Seen]) -> tuple[Tally, Summary | None]:
 
 def _cell(label: str, seen: Sequence[_Seen]) -> Cell:
     """One slice: its win rate is the mean of what the pairs are worth, a win is more than one half."""
-    tally, summary = _pool(seen)
-    shown = live(summary) if summary and not too_early(summary) else None
-    return Cell(
-        label=label,
-        n=tally.n,
-        wins=tally.wins,
-        losses=tally.losses,
-        ties=tally.ties,
-        both_bad=0,
-        prompts=summary.prompts if summary else 0,
-        win_rate=summary.p if summary else None,
-        live=shown,
-        fixed=fixed(summary) if summary and shown else None,
-        standing=verdict(summary, shown),
-    )
+    return cell_of(label, *_pool(seen))
 
 
 def _card(judge: Asked, said: Mapping[uuid.UUID, Answers], values: Mapping[uuid.UUID, float], told: Heard) -> JudgeCard:

@@ -17,9 +17,9 @@ from app.models import Tally as StoredTally
 from app.queries.checkpoints import CheckpointPage, checkpoint_page
 from app.queries.leaks import names_of
 from app.queries.pair_filters import PairFilter, PairOutcome, conditions, order_of, outcome_of, pairs_with
+from app.queries.pair_tallies import of_second
 from app.queries.pairs import PAGE, preferred
 from app.queries.quality import excluded_of
-from app.queries.results import of_second
 from app.queries.reveal import PairsBatch, Reading, batch_of
 from app.queries.suites import Message, messages_of
 

@@ -26,7 +26,7 @@ from app.queries.pair_filters import (
     pairs_with,
 )
 from app.queries.pair_judges import has_judges
-from app.queries.results import of_second
+from app.queries.pair_tallies import of_second
 from app.queries.reveal import Member, PairsBatch, Reading, batch_of
 from app.queries.suites import messages_of
 

@@ -5,9 +5,9 @@ from typing import Any
 from app.domain.agreement import OUTCOMES, Agreement
 from app.domain.intervals import Interval
 from app.domain.length import LengthCard
+from app.queries.cells import Cell
 from app.queries.combined_results import CombinedResult
 from app.queries.judge_results import PEOPLE, JudgeCard, JudgeCells, JudgeResults
-from app.queries.results import Cell
 
 
 def judges_of_matchups(results: JudgeResults) -> list[dict[str, Any]]:

@@ -1,47 +1,23 @@
-"""Results: from tallies to win rates with their intervals. Grows with pairs, not with verdicts."""
+"""Results: from tallies to win rates with their intervals. Grows with prompts and matchups, not with verdicts."""
 
 import uuid
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import reduce
-from operator import add
+from collections.abc import Mapping
+from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.domain.errors import NotFoundError
-from app.domain.intervals import Interval, fixed, live, too_early
-from app.domain.pairing import settled_outcome
-from app.domain.tally import ClusterSums, Summary, Tally, summarise
-from app.domain.terms import Domain, Outcome, PairKind, VoterKind
-from app.domain.words import Standing, headline, verdict
-from app.models import Checkpoint, EvalBatch, Pair, Prompt
-from app.models import Tally as StoredTally
+from app.domain.tally import ClusterSums, PromptCounts, Tally, summarise
+from app.domain.terms import Domain
+from app.domain.words import headline
+from app.models import Checkpoint, EvalBatch
 from app.queries.batches import BatchRow, batch_rows
+from app.queries.cells import DOMAIN_WORDS, SIMULATED, Cell, category_words, cell_of, live_of
+from app.queries.prompt_counts import MatchupCounts, prompt_counts
 from app.queries.quality import Excluded, excluded_of
-
-DOMAIN_WORDS = {Domain.IN_DOMAIN: "in-domain", Domain.OUT_OF_DOMAIN: "out-of-domain"}
-_NOTHING = Tally(0, 0, 0)
-SIMULATED = "With simulated votes: "
-"""Before every sentence that such votes went into, so that none can be quoted without it."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One slice of a matchup. Intervals and rate are ``None`` while it is too early to say."""
-
-    label: str
-    n: int
-    wins: int
-    losses: int
-    ties: int
-    both_bad: int
-    prompts: int
-    win_rate: float | None
-    live: Interval | None
-    fixed: Interval | None
-    standing: Standing
 
 
 @dataclass(frozen=True)
@@ -50,6 +26,7 @@ class Matchup:
 
     first: str
     second: str
+    first_id: uuid.UUID
     second_id: uuid.UUID
     sentence: str
     whole: Cell
@@ -60,22 +37,8 @@ class Matchup:
     with_settled: Cell
     with_everybody: Cell | None
     """With the raters whom the rule of the plan leaves out; ``None`` while it leaves out nobody."""
-
-
-@dataclass(frozen=True)
-class PairTally:
-    """The votes on one pair from the side of ``second``."""
-
-    pair_id: uuid.UUID
-    prompt_id: uuid.UUID
-    domain: Domain
-    category: str
-    tally: Tally
-    settled: Tally
-    flagged: bool | None
-    """Whether a text says who wrote it; ``None``: from before texts were looked at."""
-    left_out: Tally = _NOTHING
-    """What raters said whom the rule leaves out; not in ``tally``."""
+    counts: MatchupCounts
+    """What it was made from."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +50,13 @@ class ResultsPage:
     excluded: Excluded
     repeats_allowed: bool
     """Whether one rater may have read the same baseline text in several pairs."""
-    pairs: tuple[tuple[PairTally, ...], ...]
-    """What each of the matchups was made from."""
+    counted_anew: Mapping[uuid.UUID, Tally] | None
+    """Votes by pair that it was made from instead of the stored tallies."""
 
 
-def results_page(session: Session, batch_id: uuid.UUID, counts: Mapping[uuid.UUID, Tally] | None = None) -> ResultsPage:
+def results_page(
+    session: Session, batch_id: uuid.UUID, counted_anew: Mapping[uuid.UUID, Tally] | None = None
+) -> ResultsPage:
     """The results of one eval batch, from the stored tallies or from the votes of people counted anew by pair.
 
     Raises:
@@ -102,119 +67,41 @@ def results_page(session: Session, batch_id: uuid.UUID, counts: Mapping[uuid.UUI
         raise NotFoundError("There is no such eval batch. The list of eval batches shows what exists.")
     batch = session.get_one(EvalBatch, batch_id)
     excluded = excluded_of(session, batch)
-    found: dict[tuple[uuid.UUID, uuid.UUID], list[PairTally]] = defaultdict(list)
-    for pair, everybody in pair_tallies(session, batch_id, PairKind.MAIN, VoterKind.RATER, counts):
-        left_out = excluded.counts.get(pair.id, _NOTHING)
-        kept = replace(everybody, tally=everybody.tally - left_out, left_out=left_out)
-        found[pair.first_id, pair.second_id].append(kept)
     names = dict(session.execute(select(Checkpoint.id, Checkpoint.name)).all())
     position = {name: place for place, name in enumerate((rows[0].baseline, *rows[0].challengers))}
     label = SIMULATED if rows[0].simulated_votes else ""
-    made = [
-        (_matchup(names[first], names[second], second, pairs, label), tuple(pairs))
-        for (first, second), pairs in found.items()
+    matchups = [
+        _matchup(names[one.first_id], names[one.second_id], one, label)
+        for one in prompt_counts(session, batch, excluded.counts, counted_anew)
     ]
-    made.sort(key=lambda one: (position.get(one[0].first, 0), position.get(one[0].second, 0)))
-    matchups, of_each = (tuple(part) for part in zip(*made, strict=True)) if made else ((), ())
-    return ResultsPage(rows[0], matchups, excluded, batch.allow_repeats, of_each)
+    matchups.sort(key=lambda one: (position.get(one.first, 0), position.get(one.second, 0)))
+    return ResultsPage(rows[0], tuple(matchups), excluded, batch.allow_repeats, counted_anew)
 
 
-def pair_tallies(
-    session: Session,
-    batch_id: uuid.UUID,
-    kind: PairKind,
-    voter_kind: VoterKind,
-    counts: Mapping[uuid.UUID, Tally] | None = None,
-) -> list[tuple[Pair, PairTally]]:
-    """Pairs of one kind with the votes of one kind of voter: what is published and what the checks read.
-
-    ``counts``: votes by pair that were counted anew, instead of the stored tallies.
-    """
-    query = (
-        select(Pair, Prompt.domain, Prompt.category, StoredTally)
-        .join(Prompt, Prompt.id == Pair.prompt_id)
-        .join(
-            StoredTally,
-            (StoredTally.pair_id == Pair.id) & (StoredTally.voter_kind == voter_kind),
-            isouter=True,
-        )
-        .where(Pair.eval_batch_id == batch_id, Pair.kind == kind)
-        .order_by(Prompt.position, Pair.replicate)
-    )
-    found = []
-    for pair, domain, category, stored in session.execute(query):
-        tally = of_second(stored) if counts is None else counts.get(pair.id, _NOTHING)
-        settled, flagged = _settled(pair), pair.self_identifies
-        found.append((pair, PairTally(pair.id, pair.prompt_id, domain, category, tally, settled, flagged)))
-    return found
-
-
-def of_second(stored: StoredTally | None) -> Tally:
-    """A stored tally from the challenger's side: ``second`` is the challenger."""
-    if stored is None:
-        return _NOTHING
-    return Tally(wins=stored.second, losses=stored.first, ties=stored.tie, both_bad=stored.both_bad)
-
-
-def _settled(pair: Pair) -> Tally:
-    if pair.settled is None:
-        return _NOTHING
-    outcome = settled_outcome(pair.settled)
-    return Tally(
-        wins=int(outcome is Outcome.SECOND),
-        losses=int(outcome is Outcome.FIRST),
-        ties=int(outcome is Outcome.TIE),
-    )
-
-
-def _matchup(first: str, second: str, second_id: uuid.UUID, pairs: list[PairTally], label: str) -> Matchup:
-    whole = cell("all prompts", pairs)
-    present = [domain for domain in Domain if any(pair.domain is domain for pair in pairs)]
-    categories = list(dict.fromkeys(pair.category for pair in pairs))
-    tally, summary = pool(pairs)
+def _matchup(first: str, second: str, counts: MatchupCounts, label: str) -> Matchup:
+    votes = counts.votes
+    present = [domain for domain in Domain if (counts.domains == domain).any()]
+    categories = list(dict.fromkeys(counts.categories))
+    summary = summarise(ClusterSums.from_counts(votes))
     where = DOMAIN_WORDS[present[0]] if len(present) == 1 else None
+    everybody = votes + counts.left_out
     return Matchup(
         first=first,
         second=second,
-        second_id=second_id,
-        sentence=label + headline(second, first, tally, summary, live(summary) if summary else None, where),
-        whole=whole,
-        domains=tuple(cell(DOMAIN_WORDS[d], [p for p in pairs if p.domain is d]) for d in present),
-        categories=tuple(cell(c.replace("_", " "), [p for p in pairs if p.category == c]) for c in categories),
-        settled=reduce(add, (pair.settled for pair in pairs), _NOTHING),
-        with_settled=cell("with settled pairs", pairs, lambda pair: pair.tally + pair.settled),
-        with_everybody=cell("with everybody", pairs, lambda pair: pair.tally + pair.left_out)
-        if any(pair.left_out.n for pair in pairs)
-        else None,
+        first_id=counts.first_id,
+        second_id=counts.second_id,
+        sentence=label + headline(second, first, votes.total, summary, live_of(summary), where),
+        whole=_cell("all prompts", votes),
+        domains=tuple(_cell(DOMAIN_WORDS[one], votes, counts.domains == one) for one in present),
+        categories=tuple(_cell(category_words(one), votes, counts.categories == one) for one in categories),
+        settled=counts.settled.total,
+        with_settled=_cell("with settled pairs", votes + counts.settled),
+        with_everybody=_cell("with everybody", everybody) if counts.left_out.n.any() else None,
+        counts=counts,
     )
 
 
-def pool(
-    pairs: Iterable[PairTally], of: Callable[[PairTally], Tally] = lambda pair: pair.tally
-) -> tuple[Tally, Summary | None]:
-    """All verdicts of the pairs, and their summary clustered by prompt."""
-    by_prompt: dict[uuid.UUID, Tally] = defaultdict(lambda: _NOTHING)
-    for pair in pairs:
-        by_prompt[pair.prompt_id] += of(pair)
-    summary = summarise(ClusterSums.from_tallies(by_prompt.values()))
-    return reduce(add, by_prompt.values(), _NOTHING), summary
-
-
-def cell(label: str, pairs: list[PairTally], of: Callable[[PairTally], Tally] = lambda pair: pair.tally) -> Cell:
-    """One slice with its rate and both intervals."""
-    tally, summary = pool(pairs, of)
-    early = summary is None or too_early(summary)
-    shown = None if summary is None or early else live(summary)
-    return Cell(
-        label=label,
-        n=tally.n,
-        wins=tally.wins,
-        losses=tally.losses,
-        ties=tally.ties,
-        both_bad=tally.both_bad,
-        prompts=summary.prompts if summary else 0,
-        win_rate=summary.p if summary else None,
-        live=shown,
-        fixed=None if summary is None or early else fixed(summary),
-        standing=verdict(summary, shown),
-    )
+def _cell(label: str, counts: PromptCounts, which: NDArray[np.bool_] | None = None) -> Cell:
+    """One slice with its rate and both intervals; ``which`` of the prompts, or all."""
+    those = counts if which is None else counts[which]
+    return cell_of(label, those.total, summarise(ClusterSums.from_counts(those)))

@@ -139,7 +139,7 @@ def make_people(session: Session, batch: EvalBatch) -> None:
 def make_judges(session: Session, batch: EvalBatch) -> None:
     """Every judge there is, asked about this batch; one of them has said something."""
     for judge in session.query(Judge):
-        work(session, judging.ask(session, batch, judge, cap=2_000_000, now=NOW), most=2)
+        work(session, judging.ask(session, batch, judge, now=NOW), most=2)
 
 
 def test_the_number_of_queries_does_not_grow_with_the_rows(session: Session, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def marked(app: FastAPI, tmp_path: Path) -> Study:
             session, tmp_path, prompts=4, text=text, votes_per_pair=2, ask_recognised=True, reveal=Reveal.NEVER
         )
         judge = a_judge(session, MARKS["judge"], MARKS["judge's model"])
-        asked = judging.ask(session, study.batch, judge, cap=1_000_000, now=NOW)
+        asked = judging.ask(session, study.batch, judge, now=NOW)
         work(session, asked, lambda *_: reply(text=JUDGED))
         judging.end(session, asked, JudgingState.STOPPED, message=MARKS["judge"], now=NOW)
         run = session.get_one(Run, study.adapters[0].run_id)
