@@ -21,6 +21,7 @@ from app.domain.terms import Queue
 from app.jobs import TASK, make_celery
 from app.log import configure_logging, get_logger
 from app.models import Worker
+from app.services.snapshots import ask_for_due
 from worker.claim import utc_now
 from worker.supervise import supervise, worker_name
 from worker.sweep import sweep
@@ -95,6 +96,7 @@ class _Pulse:
                     _say_alive(session, queue, started=started, now=now)
                     if now - swept >= timedelta(seconds=settings.sweep_seconds):
                         sweep(session, now=now, stale_seconds=settings.stale_seconds)
+                        ask_for_due(session, now=now)
                         swept = now
             except UnavailableError as error:  # the database may come back
                 log.warning("pulse_failed", reason=error.message)

@@ -19,7 +19,7 @@ from app.domain.terms import JobKind, JobState
 from app.log import configure_logging, get_logger
 from app.models import Job
 from training.errors import Cancelled, TrainingError
-from worker import fetch, generate, judge, train
+from worker import fetch, generate, judge, snapshot, train
 from worker.claim import Claim, LostJobError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ WORK: dict[JobKind, Callable[[Claim, Stop], None]] = {
     JobKind.TRAIN: train.run,
     JobKind.GENERATE: generate.run,
     JobKind.JUDGE: judge.run,
+    JobKind.SNAPSHOT: snapshot.run,
 }
 _ASK_SECONDS = 0.5
 

@@ -191,6 +191,7 @@ class JobKind(StrEnum):
     TRAIN = "train"
     GENERATE = "generate"
     JUDGE = "judge"
+    SNAPSHOT = "snapshot"
 
 
 class Queue(StrEnum):

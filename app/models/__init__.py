@@ -12,6 +12,7 @@ from app.models.judge import Judge, JudgeCall, Judging
 from app.models.pair import Pair, Tally
 from app.models.response import Response
 from app.models.run import Run, RunMetric
+from app.models.snapshot import Snapshot
 from app.models.suite import Prompt, Suite
 from app.models.types import Table
 from app.models.verdict import Recognition, Verdict
@@ -41,6 +42,7 @@ __all__ = [
     "RunMetric",
     "Seat",
     "SignIn",
+    "Snapshot",
     "Suite",
     "Table",
     "Tally",

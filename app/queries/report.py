@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.quality import Marks, Sheet
 from app.domain.tally import Tally
+from app.domain.trend import Point
 from app.models import EvalBatch, Voter
 from app.queries.blindness import Answers, Apart, Blindness, blindness
 from app.queries.controls import Canaries, Gold, Placebo, checks_of
@@ -17,6 +18,7 @@ from app.queries.judged import Heard
 from app.queries.quality import Excluded, sheets_of
 from app.queries.report_judges import cell_told, judges_of_batch, judges_of_matchups
 from app.queries.results import Matchup, results_page
+from app.queries.trends import trends
 
 SCHEMA = "brie-arena-report/1"
 
@@ -59,7 +61,7 @@ def report(
             "votes_wanted": batch.votes_wanted,
         },
         "mapping_suspect": checks.suspect,
-        "matchups": [] if checks.suspect else _matchups(page.matchups, judges),
+        "matchups": [] if checks.suspect else _matchups(page.matchups, judges, trends(session, page)),
         **judges_of_batch(judges, suspect=checks.suspect),
         "excluded": _excluded(page.excluded),
         "quality": _quality(session, session.get_one(EvalBatch, batch_id), page.excluded),
@@ -73,10 +75,23 @@ def report(
     }
 
 
-def _matchups(matchups: tuple[Matchup, ...], judges: JudgeResults) -> list[dict[str, Any]]:
+def _matchups(
+    matchups: tuple[Matchup, ...], judges: JudgeResults, over_votes: tuple[tuple[Point, ...], ...]
+) -> list[dict[str, Any]]:
     """By people; where judges were asked, by them beside it."""
     by_judges = judges_of_matchups(judges) or [{"judges": None, "judge": {}, "combined": None}] * len(matchups)
-    return [{**_matchup(one), **told} for one, told in zip(matchups, by_judges, strict=True)]
+    return [
+        {**_matchup(one), "over_votes": [_point(point) for point in points], **told}
+        for one, points, told in zip(matchups, over_votes, by_judges, strict=True)
+    ]
+
+
+def _point(point: Point) -> dict[str, Any]:
+    return {
+        "votes": point.votes,
+        "win_rate": point.win_rate,
+        "live": list(point.live) if point.live else None,
+    }
 
 
 def _matchup(matchup: Matchup) -> dict[str, Any]:

@@ -174,8 +174,7 @@ def loss_plot(
     lines = []
     for name, points in kept.items():
         placed = [(round(step / right * 100, 2), height_of(loss)) for step, loss in thin(points, MOST_POINTS)]
-        path = " ".join(f"{'L' if index else 'M'}{x:g} {y:g}" for index, (x, y) in enumerate(placed))
-        lines.append(Line(name, path, tuple(placed) if name == "validation" else ()))
+        lines.append(Line(name, _path(placed), tuple(placed) if name == "validation" else ()))
     steps = [step for step in nice_ticks(0, right, whole=True) if step <= right]
     return Plot(
         height=height,
@@ -183,6 +182,66 @@ def loss_plot(
         x_ticks=tuple(Tick(round(step / right * 100, 2), f"{step:g}") for step in steps),
         y_ticks=tuple(Tick(height_of(tick), f"{tick:g}") for tick in ticks),
     )
+
+
+class Moment(Protocol):
+    """A win rate after so many votes, with the live interval there was then."""
+
+    @property
+    def votes(self) -> int:
+        """Votes so far."""
+
+    @property
+    def win_rate(self) -> float:
+        """The point estimate, in [0, 1]."""
+
+    @property
+    def live(self) -> tuple[float, float] | None:
+        """The time-uniform interval; ``None`` while it was too early."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """A win rate over votes: paths fit a box of 100 by ``height``, ticks are percent for x and pixels for y."""
+
+    height: int
+    even: float
+    band: str
+    """The closed outline of the intervals; empty while it is too early."""
+    line: str
+    end: tuple[float, float]
+    """Where the line ends: (percent, pixels)."""
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+
+
+def band_plot(points: Sequence[Moment], *, height: int = 220) -> Band | None:
+    """Lay out a win rate over the votes so far, from 0% below to 100% above; None before the first vote."""
+    if not points:
+        return None
+    right = points[-1].votes
+
+    def place(votes: int, share: float) -> tuple[float, float]:
+        return round(votes / right * 100, 2), round((1 - share) * height, 2)
+
+    shown = [(point.votes, point.live) for point in points if point.live is not None]
+    upper = [place(votes, high) for votes, (_, high) in shown]
+    lower = [place(votes, low) for votes, (low, _) in reversed(shown)]
+    line = [place(point.votes, point.win_rate) for point in points]
+    counts = [count for count in nice_ticks(0, right, whole=True) if count <= right]
+    return Band(
+        height=height,
+        even=height * EVEN,
+        band=f"{_path([*upper, *lower])} Z" if shown else "",
+        line=_path(line),
+        end=line[-1],
+        x_ticks=tuple(Tick(round(count / right * 100, 2), f"{count:,.0f}") for count in counts),
+        y_ticks=tuple(Tick(round((1 - share) * height, 2), f"{share:.0%}") for share in (1.0, 0.75, 0.5, 0.25, 0.0)),
+    )
+
+
+def _path(places: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{'L' if index else 'M'}{x:g} {y:g}" for index, (x, y) in enumerate(places))
 
 
 def thin(points: Sequence[tuple[int, float]], most: int) -> list[tuple[int, float]]:

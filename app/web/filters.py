@@ -147,6 +147,7 @@ FILTERS: dict[str, Callable[..., object]] = {
     "count": count,
     "day": day,
     "duration": duration,
+    "band_plot": charts.band_plot,
     "forest": charts.forest,
     "halves": in_halves,
     "loss_plot": charts.loss_plot,

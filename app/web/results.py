@@ -12,6 +12,7 @@ from app.queries.blindness import blindness
 from app.queries.controls import checks_of
 from app.queries.judge_results import judge_results
 from app.queries.results import results_page
+from app.queries.trends import trends
 from app.web.deps import AdminDep, ReadDep
 from app.web.render import render
 
@@ -26,6 +27,7 @@ def _of(session: Session, batch_id: uuid.UUID) -> dict[str, Any]:
         "checks": checks_of(session, session.get_one(EvalBatch, batch_id)),
         "blindness": blindness(session, page),
         "judges": judge_results(session, page),
+        "trends": trends(session, page),
     }
 
 
