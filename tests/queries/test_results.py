@@ -176,7 +176,11 @@ def test_the_report_has_the_promised_shape(session: Session, mixed: EvalBatch) -
         "simulated_votes": 0, "votes_wanted": 6,
     }  # fmt: skip
     matchup = told["matchups"][0]
-    assert matchup.keys() == {"baseline", "challenger", "sentence", "raters", "settled", "judges", "judge", "combined"}
+    assert matchup.keys() == {
+        "baseline", "challenger", "sentence", "raters", "over_votes", "settled", "judges", "judge", "combined",
+    }  # fmt: skip
+    assert [point["votes"] for point in matchup["over_votes"]] == [1, 2, 3, 4, 5, 6]
+    assert matchup["over_votes"][-1] == {"votes": 6, "win_rate": pytest.approx(4 / 6), "live": None}
     assert (matchup["judges"], matchup["judge"], told["judges"], told["agreement"]) == (None, {}, [], [])
     assert matchup["raters"].keys() == {"all", "domains", "categories", "with_settled", "with_everybody"}
     assert matchup["raters"]["all"] == {
