@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from app.domain.intervals import Interval
 from app.domain.resampling import Floats, redrawn, sum_by
@@ -38,7 +38,7 @@ class Panel:
     """Agreement among any number of voters.
 
     Figures are ``None`` where they are undefined (no unit with two votes; for alpha also one category alone),
-    intervals also below 20 prompts with such a unit.
+    intervals also below 20 prompts with such a unit and where nobody ever disagreed.
     """
 
     units: int
@@ -75,7 +75,7 @@ def count_matrix(units: ArrayLike, categories: ArrayLike, shape: tuple[int, int]
 
 def nominal(totals: Floats, _values: Floats) -> Floats:
     """Categories are equal or not."""
-    return 1 - np.eye(totals.shape[-1])
+    return np.asarray(1 - np.eye(totals.shape[-1]))
 
 
 def ordinal(totals: Floats, _values: Floats) -> Floats:
@@ -291,5 +291,5 @@ def _over(part: Floats, whole: Floats) -> Floats:
     return found
 
 
-def _number(value: Floats | NDArray[np.float64]) -> float | None:
+def _number(value: Floats) -> float | None:
     return float(value) if np.isfinite(value) else None
