@@ -28,6 +28,7 @@ PSEUDO_WINS = 0.5
 
 _STEPS = 200
 _CONVERGED = 1e-10
+_ROUNDING = 1e-12
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -179,8 +180,8 @@ def _check(one: Ints, other: Ints, places: Ints, counts: tuple[Floats, ...], che
 
 
 def _sums(rows: Ints, columns: Ints, values: Floats, shape: tuple[int, int]) -> Floats:
-    found: Floats = np.bincount(rows * shape[1] + columns, weights=values, minlength=shape[0] * shape[1])
-    return found.reshape(shape)
+    sums = np.bincount(rows * shape[1] + columns, weights=values, minlength=shape[0] * shape[1])
+    return sums.reshape(shape).astype(np.float64, copy=False)
 
 
 def _newton(table: Floats, same: NDArray[np.bool_]) -> Floats:
@@ -191,8 +192,7 @@ def _newton(table: Floats, same: NDArray[np.bool_]) -> Floats:
     for _ in range(_STEPS):
         gradient = (table - games * _rates(strength)).sum(axis=1)
         step = _inverse(_information(table, strength), same) @ gradient
-        # Near the maximum rounding alone may lower the likelihood; there the full step is right.
-        while np.abs(step).max(initial=0) > _CONVERGED and _log_likelihood(table, strength + step) < reached:
+        while _log_likelihood(table, strength + step) < reached - _ROUNDING * abs(reached):
             step = step / 2
         strength = strength + step
         reached = _log_likelihood(table, strength)
@@ -227,9 +227,9 @@ def _inverse(information: Floats, same: NDArray[np.bool_]) -> Floats:
 def _meat(scores: Floats, prompts: Ints) -> Floats:
     """Products of what each prompt adds to the gradient, times G/(G-1) with the prompts G of each component."""
     # One prompt says nothing about the variance between prompts.
-    factor = np.sqrt(np.where(prompts > 1, prompts / np.maximum(prompts - 1, 1), 0.0))
-    found: Floats = scores.T @ scores * np.outer(factor, factor)
-    return found
+    factor: Floats = np.sqrt(np.where(prompts > 1, prompts / np.maximum(prompts - 1, 1), 0.0))
+    weighted: Floats = scores * factor
+    return np.asarray(weighted.T @ weighted)
 
 
 def _apart(bread: Floats, sandwich: Floats) -> Floats:

@@ -75,7 +75,7 @@ def count_matrix(units: ArrayLike, categories: ArrayLike, shape: tuple[int, int]
 
 def nominal(totals: Floats, _values: Floats) -> Floats:
     """Categories are equal or not."""
-    return np.asarray(1 - np.eye(totals.shape[-1]))
+    return 1 - np.eye(totals.shape[-1])
 
 
 def ordinal(totals: Floats, _values: Floats) -> Floats:
@@ -94,7 +94,8 @@ def interval(_totals: Floats, values: Floats) -> Floats:
 def ratio(_totals: Floats, values: Floats) -> Floats:
     """Categories are amounts with a true zero: ((c - k) / (c + k)) squared."""
     sums = values[:, None] + values[None, :]
-    return interval(_totals, values) / np.where(sums == 0, 1, sums) ** 2
+    found: Floats = interval(_totals, values) / np.where(sums == 0, 1, sums) ** 2
+    return found
 
 
 def krippendorffs_alpha(counts: ArrayLike, distance: Distance = ordinal, values: ArrayLike = ()) -> float | None:
@@ -248,7 +249,8 @@ def _alpha(sums: Floats, distance: Distance, values: Floats) -> Floats:
     apart = distance(totals, values)
     observed = (coincidences * apart).sum(axis=(-2, -1))
     expected = (totals[..., :, None] * totals[..., None, :] * apart).sum(axis=(-2, -1))
-    return 1 - (n - 1) * _over(observed, expected)
+    found: Floats = 1 - (n - 1) * _over(observed, expected)
+    return found
 
 
 def _ac1(sums: Floats) -> Floats:
