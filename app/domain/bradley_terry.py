@@ -187,7 +187,7 @@ def _sums(rows: Ints, columns: Ints, values: Floats, shape: tuple[int, int]) -> 
 def _newton(table: Floats, same: NDArray[np.bool_]) -> Floats:
     """The strengths with the largest likelihood, summing to 0 over each component."""
     games = table + table.T
-    strength = np.zeros(len(table))
+    strength: Floats = np.zeros(len(table))
     reached = _log_likelihood(table, strength)
     for _ in range(_STEPS):
         gradient = (table - games * _rates(strength)).sum(axis=1)
@@ -228,8 +228,9 @@ def _meat(scores: Floats, prompts: Ints) -> Floats:
     """Products of what each prompt adds to the gradient, times G/(G-1) with the prompts G of each component."""
     # One prompt says nothing about the variance between prompts.
     factor: Floats = np.sqrt(np.where(prompts > 1, prompts / np.maximum(prompts - 1, 1), 0.0))
-    weighted: Floats = scores * factor
-    return np.asarray(weighted.T @ weighted)
+    weighted = scores * factor
+    found: Floats = weighted.T @ weighted
+    return found
 
 
 def _apart(bread: Floats, sandwich: Floats) -> Floats:

@@ -183,9 +183,10 @@ def _centred(values: Floats, voter: Ints) -> Floats:
     """Less the mean; of each voter where they are few."""
     sizes = np.bincount(voter)
     if sizes.size > FEW_VOTERS:
-        return values - values.mean()
+        voter, sizes = np.zeros_like(voter), np.array([voter.size])
     means = np.bincount(voter, weights=values) / sizes
-    return np.asarray(values - means[voter], dtype=np.float64)
+    centred: Floats = values - means[voter]
+    return centred
 
 
 def _numbered(names: ArrayLike) -> Ints:
