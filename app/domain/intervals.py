@@ -66,7 +66,7 @@ def wilson(p: float, n_eff: float, df: int | None = None, alpha: float = 0.05) -
     _check(p, 1.0, alpha)
     if n_eff <= 0 or df == 0:
         return ANYTHING
-    weight = quantile(df, alpha) ** 2 / n_eff
+    weight = _quantile(df, alpha) ** 2 / n_eff
     centre = (p + weight / 2) / (1 + weight)
     half = math.sqrt(weight * (p * (1 - p) + weight / 4)) / (1 + weight)
     return Interval(
@@ -103,7 +103,7 @@ def live_from_counts(s: float, n: float, df: int | None = None, alpha: float = 0
     if n == 0 or df == 0:
         return ANYTHING
     p = s / n
-    n *= (quantile(None, alpha) / quantile(df, alpha)) ** 2
+    n *= (_quantile(None, alpha) / _quantile(df, alpha)) ** 2
     s = p * n
     # A rate is refuted when its log likelihood falls below this: in closed form when every y is the same.
     threshold = _log_mixture(s, n) + math.log(alpha)
@@ -137,7 +137,7 @@ def _log_mixture(s: float, n: float) -> float:
     return float(np.logaddexp(even, near_half)) - math.log(2)
 
 
-def quantile(df: int | None, alpha: float) -> float:
+def _quantile(df: int | None, alpha: float) -> float:
     """The two-sided quantile of Student's t, or of the normal distribution."""
     return -float(ndtri(alpha / 2) if df is None else stdtrit(df, alpha / 2))
 

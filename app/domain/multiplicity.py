@@ -1,10 +1,10 @@
 """Many cells at once: a page of twenty win rates shows one that is "better" by chance alone, unless this is heeded.
 
-A live page has K cells (challenger x category), each with its own interval at alpha / K: then all of them hold together,
-at every look, with probability 1 - alpha (Bonferroni). K counts the cells that the plan has, those for which it is too
-early included; it must not grow with what was found. A frozen report sorts its p-values and asks less of each next one
-(Holm 1979), which finds whatever Bonferroni finds and more. The p-values are those of the intervals: p < alpha exactly
-where the interval at alpha excludes one half.
+A live page has K cells (challenger x category), each with its own interval at alpha / K: then all of them hold
+together, at every look, with probability 1 - alpha (Bonferroni). K counts the cells that the plan has, those for which
+it is too early included; it must not grow with what was found. A frozen report sorts its p-values and asks less of each
+next one (Holm 1979), which finds whatever Bonferroni finds and more. The p-values are those of the fixed intervals:
+p < alpha exactly where the interval at alpha excludes one half.
 """
 
 import math
@@ -15,12 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr
 
 from app.domain import intervals
-from app.domain.intervals import Interval, log_e_value, too_early
+from app.domain.intervals import Interval, too_early
 from app.domain.tally import Summary
 
 EVEN = 0.5
-
-_Z = 1.959963984540054
 
 
 def bonferroni(alpha: float, cells: int) -> float:
@@ -46,7 +44,7 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
 
 
 def p_value(summary: Summary, rate: float = EVEN) -> float:
-    """Of a true rate in (0, 1), by inversion of the fixed interval: below alpha where ``fixed(summary, alpha)`` lacks it.
+    """Of a true ``rate`` in (0, 1): below alpha exactly where ``intervals.fixed(summary, alpha)`` lacks it.
 
     Twice the tail of Student's t beyond |p - rate| / sqrt(rate (1 - rate) / n_eff). 1 with a single prompt.
     """
@@ -54,17 +52,6 @@ def p_value(summary: Summary, rate: float = EVEN) -> float:
         return 1.0
     t = abs(summary.p - rate) / math.sqrt(rate * (1 - rate) / summary.n_eff)
     return float(2 * stdtr(summary.df, -t))
-
-
-def live_p_value(summary: Summary, rate: float = EVEN) -> float:
-    """Of a true rate in (0, 1), for reading after every vote: 1 / e-value, at most 1.
-
-    Below .05 where ``live(summary)`` lacks the rate. The discount for few prompts is that of a 95% interval.
-    """
-    if summary.df == 0:
-        return 1.0
-    n = summary.n_eff * (_Z / intervals.quantile(summary.df, 0.05)) ** 2
-    return math.exp(min(0.0, -log_e_value(rate, summary.p * n, n)))
 
 
 def simultaneous_live(summaries: Sequence[Summary | None], alpha: float = 0.05) -> list[Interval | None]:
@@ -77,7 +64,10 @@ def simultaneous_live(summaries: Sequence[Summary | None], alpha: float = 0.05) 
 
 
 def simultaneous_fixed(summaries: Sequence[Summary | None], alpha: float = 0.05) -> list[Interval | None]:
-    """The same for a frozen report, read once. Holm's p-values may call a cell whose interval still includes one half."""
+    """The same for a frozen report, read once.
+
+    Holm's p-values, which ask less, may call a cell whose interval here still includes one half.
+    """
     each = bonferroni(alpha, max(1, len(summaries)))
     return [None if one is None or too_early(one) else intervals.fixed(one, each) for one in summaries]
 
