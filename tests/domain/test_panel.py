@@ -136,7 +136,8 @@ def test_two_voters_are_a_panel_of_two(said: list[tuple[int, int]]) -> None:
     table = count_matrix(pairs[:, 0], pairs[:, 1], (3, 3))
     kappa = cohens_kappa(table)
     assert found.kappa == (None if kappa is None else pytest.approx(kappa))
-    assert found.ac1 == pytest.approx(gwets_ac1(counted(pairs))) == pytest.approx(ac1_of_table(table))
+    assert found.ac1 == pytest.approx(gwets_ac1(counted(pairs)))
+    assert found.ac1 == pytest.approx(ac1_of_table(table))
     assert (found.n, found.kappa_interval, found.ac1_interval) == (len(said), None, None)
 
 
