@@ -221,7 +221,7 @@ def test_intervals_of_kappa_and_ac1_cover(base: float, kept: float, prompts: int
     everybody = count_matrix(*study(300_000), (3, 3))
     kappa, ac1 = cohens_kappa(everybody), ac1_of_table(everybody)
     covered, shown = np.zeros(2), 0
-    for _ in range(1000):
+    for _ in range(400):
         one, other = study(prompts)
         found = two_voters(np.repeat(np.arange(prompts), pairs), one, other, rng)
         if found.kappa_interval and found.ac1_interval:
@@ -230,5 +230,5 @@ def test_intervals_of_kappa_and_ac1_cover(base: float, kept: float, prompts: int
                 found.kappa_interval.low <= kappa <= found.kappa_interval.high,
                 found.ac1_interval.low <= ac1 <= found.ac1_interval.high,
             ]
-    assert shown > 950
-    assert (covered / shown >= 0.92).all()
+    assert shown > 380
+    assert (covered / shown >= 0.91).all()
