@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 ALPHA = 0.05
 ICC = 0.3
 
-_HALVINGS = 40
+_HALVINGS = 30
 
 
 class Look(NamedTuple):
@@ -31,12 +31,9 @@ class Look(NamedTuple):
     observations: list[Array]
     moves: Array
 
-    def excluded_by_live(self, rate: float | Array) -> NDArray[np.bool_]:
-        n = self.n_eff * (ndtri(ALPHA / 2) / stdtrit(self.df, ALPHA / 2)) ** 2
-        s = self.p * n
-        log_stakes = np.logaddexp(betaln(1 + s, 1 + n - s), betaln(10 + s, 10 + n - s) - betaln(10, 10))
-        log_e = log_stakes - math.log(2) - xlogy(s, rate) - xlog1py(n - s, -rate)
-        return np.asarray(log_e >= -math.log(ALPHA))
+    def excluded_by_live(self, rate: float) -> NDArray[np.bool_]:
+        s, n, log_stakes = self._bets()
+        return np.asarray(log_stakes - xlogy(s, rate) - xlog1py(n - s, -rate) >= -math.log(ALPHA))
 
     def excluded_by_fixed(self, rate: float) -> NDArray[np.bool_]:
         # Wilson's interval is every rate whose score test does not refuse it.
@@ -45,15 +42,23 @@ class Look(NamedTuple):
 
     def live(self) -> tuple[Array, Array]:
         """Both ends of the live interval, by halving what lies between the rate and 0 or 1."""
+        s, n, log_stakes = self._bets()
         ends = []
         for end in (0.0, 1.0):
             inside, outside = self.p.copy(), np.full_like(self.p, end)
             for _ in range(_HALVINGS):
                 middle = (inside + outside) / 2
-                excluded = self.excluded_by_live(middle)
+                excluded = log_stakes - xlogy(s, middle) - xlog1py(n - s, -middle) >= -math.log(ALPHA)
                 inside, outside = np.where(excluded, inside, middle), np.where(excluded, middle, outside)
             ends.append(np.where(self.p == end, end, inside))
         return ends[0], ends[1]
+
+    def _bets(self) -> tuple[Array, Array, Array]:
+        """Wins and votes by the weight they have, and the log of what the bets make of them."""
+        n = self.n_eff * (ndtri(ALPHA / 2) / stdtrit(self.df, ALPHA / 2)) ** 2
+        s = self.p * n
+        even, near_half = betaln(1 + s, 1 + n - s), betaln(10 + s, 10 + n - s) - betaln(10, 10)
+        return s, n, np.logaddexp(even, near_half) - math.log(2)
 
     @property
     def shown(self) -> NDArray[np.bool_]:

@@ -1,5 +1,7 @@
 import math
+from collections import deque
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -257,13 +259,26 @@ def test_fixed_intervals_cover(correlation: float | None, rates: tuple[float, fl
     assert shown == 0 or covered / shown >= 0.92 or covered / shown >= 0.95 - 3 * math.sqrt(0.0475 / shown)
 
 
-def square_and_add(one: Look, other: Look, correlation: Array | float) -> tuple[Array, Array]:
+class Seen(NamedTuple):
+    """One side after one more vote, with the ends of its live interval."""
+
+    look: Look
+    low: Array
+    high: Array
+
+
+def seen(of: Iterator[Look]) -> Iterator[Seen]:
+    for look in of:
+        yield Seen(look, *look.live())
+
+
+def square_and_add(one: Seen, other: Seen, correlation: Array | float) -> tuple[Array, Array]:
     """``contrast.live`` for many studies at once."""
-    (low, high), (other_low, other_high) = one.live(), other.live()
+    p, q = one.look.p, other.look.p
     ends = []
-    for a, b in ((one.p - low, other_high - other.p), (high - one.p, other.p - other_low)):
+    for a, b in ((p - one.low, other.high - q), (one.high - p, q - other.low)):
         ends.append(np.sqrt(np.maximum(a**2 + b**2 - 2 * correlation * a * b, 0)))
-    return one.p - other.p - ends[0], one.p - other.p + ends[1]
+    return p - q - ends[0], p - q + ends[1]
 
 
 def least_correlation(one: Look, other: Look) -> Array:
@@ -274,33 +289,36 @@ def least_correlation(one: Look, other: Look) -> Array:
     return np.clip(found, -1, 0)
 
 
-def in_turns(one: Iterator[Look], other: Iterator[Look]) -> Iterator[tuple[Look, Look]]:
+def in_turns(one: Iterator[Look], other: Iterator[Look]) -> Iterator[tuple[Seen, Seen]]:
     """After every vote on either side; a side that has no more votes stays where it is."""
-    mine, theirs = next(one), next(other)
+    ours, theirs = seen(one), seen(other)
+    mine, yours = next(ours), next(theirs)
+    yield mine, yours
     while True:
-        yield mine, theirs
-        following = next(one, None)
-        if following is not None:
-            mine = following
-            yield mine, theirs
-        other_following = next(other, None)
-        if other_following is not None:
-            theirs = other_following
-        if following is None and other_following is None:
+        next_of_mine = next(ours, None)
+        if next_of_mine is not None:
+            mine = next_of_mine
+            yield mine, yours
+        next_of_yours = next(theirs, None)
+        if next_of_yours is not None:
+            yours = next_of_yours
+            yield mine, yours
+        if next_of_mine is None and next_of_yours is None:
             return
 
 
-def one_after_the_other(one: Iterator[Look], other: Iterator[Look]) -> Iterator[tuple[Look, Look]]:
-    mine = list(one)[-1]
-    for theirs in other:
-        yield mine, theirs
+def one_after_the_other(one: Iterator[Look], other: Iterator[Look]) -> Iterator[tuple[Seen, Seen]]:
+    last = deque(one, maxlen=1).pop()
+    mine = Seen(last, *last.live())
+    for yours in seen(other):
+        yield mine, yours
 
 
-def ever_missed(pairs: Iterator[tuple[Look, Look]], gap: float, *, shared: bool) -> float:
+def ever_missed(pairs: Iterator[tuple[Seen, Seen]], gap: float, *, shared: bool) -> float:
     missed: NDArray[np.bool_] | bool = False
     for one, other in pairs:
-        low, high = square_and_add(one, other, least_correlation(one, other) if shared else 0.0)
-        missed |= one.shown & other.shown & ((gap < low) | (gap > high))
+        low, high = square_and_add(one, other, least_correlation(one.look, other.look) if shared else 0.0)
+        missed |= one.look.shown & other.look.shown & ((gap < low) | (gap > high))
     return float(np.mean(missed))
 
 
@@ -309,10 +327,10 @@ def test_the_simulated_formula_is_that_of_the_domain() -> None:
     rates = together(rng, (0.6, 0.4), -0.5, (20, 6))
     compared = 0
     for one, other in in_turns(looks(rng, rates[0], votes=5), looks(rng, rates[1], votes=5)):
-        simulated = [square_and_add(one, other, of) for of in (0.0, least_correlation(one, other))]
+        simulated = [square_and_add(one, other, of) for of in (0.0, least_correlation(one.look, other.look))]
         for study in range(20):
             sides = []
-            for look in (one, other):
+            for look in (one.look, other.look):
                 y = np.array([votes[study] for votes in look.observations])
                 sides.append(Side.from_observations(np.arange(y.size) % 6, y))
             found = contrast(*sides)
@@ -335,7 +353,7 @@ def test_looking_at_a_difference_after_every_vote_is_safe_on_different_prompts(
 ) -> None:
     rng = np.random.default_rng([prompts, others, votes, int(100 * rates[0])])
     one, other = (
-        looks(rng, rates_of_prompts(rng, rate, (4000, size)), votes=votes)
+        looks(rng, rates_of_prompts(rng, rate, (2000, size)), votes=votes)
         for rate, size in zip(rates, (prompts, others), strict=True)
     )
     assert ever_missed(order(one, other), rates[0] - rates[1], shared=False) < 0.04
@@ -349,5 +367,5 @@ def test_looking_at_a_difference_after_every_vote_is_safe_on_the_same_prompts(
     prompts: int, votes: int, rates: tuple[float, float], correlation: float
 ) -> None:
     rng = np.random.default_rng([prompts, votes, int(100 * rates[0]), int(100 * correlation) + 100])
-    one, other = (looks(rng, own, votes=votes) for own in together(rng, rates, correlation, (4000, prompts)))
+    one, other = (looks(rng, own, votes=votes) for own in together(rng, rates, correlation, (2000, prompts)))
     assert ever_missed(in_turns(one, other), rates[0] - rates[1], shared=True) < 0.04
