@@ -90,7 +90,7 @@ class Strengths:
             win_interval=Interval(float(expit(found.low)), float(expit(found.high))) if found else None,
         )
 
-    def ranks(self, alpha: float = 0.05) -> list[Interval]:
+    def ranks(self, alpha: float = 0.05) -> list[tuple[int, int]]:
         """The best and the worst rank of each checkpoint within its component, 1 for the strongest.
 
         A checkpoint is behind those whose difference from it excludes 0. All ranges hold together with probability
@@ -104,7 +104,7 @@ class Strengths:
                 gaps = self.strength - self.strength[own]  # NaN outside of the component, which is neither
                 half = self._quantile(own, alpha / (size * (size - 1) / 2)) * self.apart[own]
                 better, worse = int((gaps > half).sum()), int((gaps < -half).sum())
-            found.append(Interval(1 + better, int(size) - worse))
+            found.append((1 + better, int(size) - worse))
         return found
 
     def _quantile(self, checkpoint: int, alpha: float) -> float:

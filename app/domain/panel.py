@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from app.domain.intervals import Interval
-from app.domain.resampling import Floats, redrawn, sum_by
+from app.domain.resampling import MIN_PROMPTS, Floats, redrawn, sum_by
 
 _SAME = 1e-12
 _TWO = 2
@@ -148,7 +148,7 @@ def panel(
     matrix = _matrix(counts)
     worth = _values(values, matrix)
     shares, coincidences = sum_by(prompts, _shares(matrix)), sum_by(prompts, _coincidences(matrix))
-    compared = shares[:, 0] > 0
+    compared = shares[:, 0] > 0  # a prompt without a second vote has a part in AC1's shares of votes alone
 
     def alpha_of(sums: Floats) -> Floats:
         return _alpha(sums, distance, worth)
@@ -162,7 +162,7 @@ def panel(
         alpha=_number(alpha_of(coincidences.sum(axis=0))),
         alpha_interval=redrawn(coincidences[compared], alpha_of, rng, alpha=alpha),
         ac1=_number(_ac1(shares.sum(axis=0))),
-        ac1_interval=redrawn(shares[compared], _ac1, rng, alpha=alpha),
+        ac1_interval=redrawn(shares, _ac1, rng, alpha=alpha) if compared.sum() >= MIN_PROMPTS else None,
     )
 
 

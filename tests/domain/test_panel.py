@@ -163,6 +163,16 @@ def test_voters_who_never_disagree_have_a_figure_but_no_interval() -> None:
     assert (found.raw, found.alpha, found.alpha_interval, found.ac1, found.ac1_interval) == (1, 1, None, 1, None)
 
 
+def test_intervals_need_20_prompts_with_a_second_vote() -> None:
+    rng = np.random.default_rng(1)
+    counts = np.array([[2.0, 0.0], [1.0, 1.0], [0.0, 2.0], [2.0, 0.0]] * 5 + [[1.0, 0.0]] * 30)
+    enough = panel(np.arange(50), counts, rng)
+    assert enough.alpha_interval.low < enough.alpha < enough.alpha_interval.high
+    assert enough.ac1_interval.low < enough.ac1 < enough.ac1_interval.high
+    short = panel(np.arange(49), counts[1:], rng)
+    assert (short.units, short.alpha_interval, short.ac1_interval) == (19, None, None)
+
+
 def test_prompts_count_and_not_pairs() -> None:
     """The same 40 pairs, once each on a prompt of its own, once two on a prompt that says the same twice."""
     rng = np.random.default_rng(1)
