@@ -229,10 +229,9 @@ def together(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("votes", [1, 3])
-@pytest.mark.parametrize("prompts", [10, 20, 57])
+@pytest.mark.parametrize(("prompts", "votes"), [(10, 3), (20, 1), (20, 3), (57, 1), (57, 3)])
 @pytest.mark.parametrize("rates", [(0.5, 0.5), (0.8, 0.5), (0.95, 0.9)])
-@pytest.mark.parametrize("correlation", [None, -0.8, 0.0, 0.8])
+@pytest.mark.parametrize("correlation", [None, -0.8, 0.8])
 def test_fixed_intervals_cover(correlation: float | None, rates: tuple[float, float], prompts: int, votes: int) -> None:
     rng = np.random.default_rng([prompts, votes, int(100 * rates[0])])
     studies, shown, covered = 1000, 0, 0
@@ -256,7 +255,8 @@ def test_fixed_intervals_cover(correlation: float | None, rates: tuple[float, fl
         if found.fixed is not None:
             shown += 1
             covered += found.fixed.low <= rates[0] - rates[1] <= found.fixed.high
-    assert shown == 0 or covered / shown >= 0.92 or covered / shown >= 0.95 - 3 * math.sqrt(0.0475 / shown)
+    assert shown > 80  # near 1 it is often too early
+    assert covered / shown >= 0.92
 
 
 class Seen(NamedTuple):
