@@ -42,7 +42,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Side:
-    """The verdicts behind one of the two rates: sums over each prompt and what these prompts are called, in order."""
+    """The verdicts behind one of the two rates: sums over each prompt, and what these prompts are called, in order.
+
+    A prompt that both sides have must be called the same on both, or it counts as two.
+    """
 
     prompts: tuple[Hashable, ...]
     sums: ClusterSums
