@@ -3,16 +3,30 @@
 Normal approximation for a rate against one half. Ties shrink the variance, verdicts on the same prompt
 resemble each other and so count for less than independent ones, and an interval that may be read after every
 vote costs about three quarters more votes than one that is read once.
+
+For independent votes without ties the figures are also known without an approximation: ``power`` and
+``exact_votes`` are those of the exact binomial test, ``LIVE_VOTES`` comes from simulated studies.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import ndtri
+from scipy.special import bdtr, bdtrc, ndtri
+from scipy.stats import binom
 
 # Ratio of the votes needed, from simulated studies that were looked at after every vote.
 LIVE_FACTOR = 1.75
+
+LIVE_VOTES: Mapping[float, int] = MappingProxyType({0.55: 1472, 0.60: 348, 0.65: 148, 0.70: 80, 10 / 13: 45})
+"""Votes by true win rate after which 80% of simulated studies had told it from one half.
+
+Looked at after every vote, one vote a prompt, no ties. Exact probabilities of the same give within 4% of them.
+"""
 
 _SMALLEST_EFFECT = 1e-6
 
@@ -74,6 +88,35 @@ def detectable(
     if votes == 0 or shortage(assumptions.largest_effect) > 0:
         return None
     return 0.5 + float(brentq(shortage, _SMALLEST_EFFECT, assumptions.largest_effect))
+
+
+def power(votes: int, p: float, alpha: float = 0.05) -> float:
+    """How probable it is that so many votes tell a true win rate ``p`` from one half, exactly.
+
+    For the two-sided exact binomial test, read once: independent votes without ties.
+    """
+    return float(_powers(np.array([votes]), p, alpha)[0])
+
+
+def exact_votes(p: float, wanted: float = 0.8, alpha: float = 0.05) -> int:
+    """The fewest votes with at least this power, see ``power``.
+
+    A few votes more may have less of it, as whole numbers of wins make it go up and down. Raises ``ValueError`` for
+    p = 1/2 and rates outside (0, 1).
+    """
+    if not 0 < p < 1:
+        raise ValueError(f"a true win rate lies between 0 and 1, got {p}")
+    about = votes_needed(p, assumptions=Assumptions(tie_rate=0, live=False, power=wanted, alpha=alpha))
+    votes = np.arange(1, 2 * about + 50)
+    return int(votes[np.argmax(_powers(votes, p, alpha) >= wanted)])
+
+
+def _powers(votes: NDArray[np.int_], p: float, alpha: float) -> NDArray[np.float64]:
+    # The test refuses one half for at most so many wins, or losses.
+    most = binom.ppf(alpha / 2, votes, 0.5)
+    most = np.where(bdtr(most, votes, 0.5) > alpha / 2, most - 1, most)
+    found: NDArray[np.float64] = np.where(most < 0, 0.0, bdtr(most, votes, p) + bdtrc(votes - most - 1, votes, p))
+    return found
 
 
 def _votes(effect: float, votes_per_prompt: int, given: Assumptions) -> float:
