@@ -123,6 +123,12 @@ def ac1_of_table(table: ArrayLike) -> float | None:
     return _number(_ac1_of_tables(np.asarray(table, dtype=np.float64).ravel()))
 
 
+def alpha_of_table(table: ArrayLike, distance: Distance = nominal) -> float | None:
+    """Krippendorff's alpha of two voters from the same table; the tie lies between its two sides where order counts."""
+    counts = np.asarray(table, dtype=np.float64)
+    return _number(_alpha((counts + counts.T).ravel(), distance, np.arange(len(counts), dtype=np.float64)))
+
+
 def panel(
     prompts: ArrayLike,
     counts: ArrayLike,

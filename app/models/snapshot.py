@@ -18,6 +18,6 @@ class Snapshot(Table):
     eval_batch_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("eval_batch.id"), primary_key=True)
     votes: Mapped[int]
     """Standing votes on main pairs that it was made from."""
-    trends: Mapped[list[Any]]
-    """For each matchup ``[first, second, points]``; a point is votes, win rate, low, high, null while early."""
+    content: Mapped[dict[str, Any]]
+    """``Statistics`` in their stored form."""
     made_at: Mapped[datetime]

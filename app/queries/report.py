@@ -9,16 +9,18 @@ from sqlalchemy.orm import Session
 
 from app.domain.quality import Marks, Sheet
 from app.domain.tally import Tally
-from app.domain.trend import Point
 from app.models import EvalBatch, Voter
 from app.queries.blindness import Answers, Apart, Blindness, blindness
+from app.queries.contrasts import contrasts
 from app.queries.controls import Canaries, Gold, Placebo, checks_of
 from app.queries.judge_results import JudgeResults, judge_results
 from app.queries.judged import Heard
 from app.queries.quality import Excluded, sheets_of
+from app.queries.ranking import ranking
 from app.queries.report_judges import cell_told, judges_of_batch, judges_of_matchups
+from app.queries.report_statistics import differences, over_votes, panel_told, ranking_told, raters_told, variance
 from app.queries.results import Matchup, results_page
-from app.queries.trends import trends
+from app.queries.statistics import Statistics, points_up_to_now, statistics
 
 SCHEMA = "brie-arena-report/1"
 
@@ -43,6 +45,10 @@ def report(
     page = results_page(session, batch_id, counts)
     checks = checks_of(session, session.get_one(EvalBatch, batch_id))
     judges = judge_results(session, page, told)
+    found = statistics(session, page)
+    told_by_judges = judges_of_batch(judges, suspect=checks.suspect)
+    if not checks.suspect:
+        told_by_judges["agreement"] += raters_told(found, _names(session, found))
     batch = page.batch
     return {
         "schema": SCHEMA,
@@ -61,8 +67,11 @@ def report(
             "votes_wanted": batch.votes_wanted,
         },
         "mapping_suspect": checks.suspect,
-        "matchups": [] if checks.suspect else _matchups(page.matchups, judges, trends(session, page)),
-        **judges_of_batch(judges, suspect=checks.suspect),
+        "matchups": [] if checks.suspect else _matchups(page.matchups, judges, found),
+        "contrasts": [] if checks.suspect else differences(contrasts(session, page)),
+        "ranking": None if checks.suspect else ranking_told(ranking(page)),
+        "panel": None if checks.suspect else panel_told(found),
+        **told_by_judges,
         "excluded": _excluded(page.excluded),
         "quality": _quality(session, session.get_one(EvalBatch, batch_id), page.excluded),
         "placebo": _placebo(checks.placebo) if checks.placebo else None,
@@ -75,23 +84,18 @@ def report(
     }
 
 
-def _matchups(
-    matchups: tuple[Matchup, ...], judges: JudgeResults, over_votes: tuple[tuple[Point, ...], ...]
-) -> list[dict[str, Any]]:
+def _matchups(matchups: tuple[Matchup, ...], judges: JudgeResults, found: Statistics) -> list[dict[str, Any]]:
     """By people; where judges were asked, by them beside it."""
     by_judges = judges_of_matchups(judges) or [{"judges": None, "judge": {}, "combined": None}] * len(matchups)
     return [
-        {**_matchup(one), "over_votes": [_point(point) for point in points], **told}
-        for one, points, told in zip(matchups, over_votes, by_judges, strict=True)
+        {
+            **_matchup(one),
+            "over_votes": over_votes(points_up_to_now(found, one)),
+            "variance": variance(found.of(one)),
+            **told,
+        }
+        for one, told in zip(matchups, by_judges, strict=True)
     ]
-
-
-def _point(point: Point) -> dict[str, Any]:
-    return {
-        "votes": point.votes,
-        "win_rate": point.win_rate,
-        "live": list(point.live) if point.live else None,
-    }
 
 
 def _matchup(matchup: Matchup) -> dict[str, Any]:
@@ -112,6 +116,11 @@ def _matchup(matchup: Matchup) -> dict[str, Any]:
             "ties": matchup.settled.ties,
         },
     }
+
+
+def _names(session: Session, found: Statistics) -> dict[uuid.UUID, str]:
+    raters = {voter for row in found.raters for voter in (row.one, row.other)}
+    return dict(session.execute(select(Voter.id, Voter.name).where(Voter.id.in_(raters))).all())
 
 
 def _excluded(excluded: Excluded) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 from app.domain.agreement import OUTCOMES, Agreement
 from app.domain.intervals import Interval
 from app.domain.length import LengthCard
+from app.domain.panel import ac1_of_table, alpha_of_table
 from app.queries.cells import Cell
 from app.queries.combined_results import CombinedResult
 from app.queries.judge_results import PEOPLE, JudgeCard, JudgeCells, JudgeResults
@@ -124,6 +125,8 @@ def _compared(one: str, other: str, found: Agreement, sentence: str) -> dict[str
         "n": found.n,
         "raw": found.raw,
         "kappa": found.kappa,
+        "alpha": alpha_of_table(found.table),
+        "ac1": ac1_of_table(found.table),
         "live": _interval(found.live),
         "fixed": _interval(found.fixed),
         "table": {

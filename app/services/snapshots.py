@@ -10,7 +10,7 @@ from app import jobs
 from app.domain.terms import JobKind, JobState, PairKind, VoterKind
 from app.models import EvalBatch, Job, Pair, Snapshot, Tally
 from app.queries.quality import excluded_of
-from app.queries.trends import MOST_READ, standing, stored_form, trends_of
+from app.queries.statistics import MOST_READ, standing, statistics_of, stored_form
 from app.services.events import announce
 
 _GROWN = 1.01
@@ -33,12 +33,12 @@ def make(session: Session, batch_id: uuid.UUID, *, now: datetime) -> Snapshot:
     """Read every vote of an eval batch and store what pages need of them."""
     batch = session.get_one(EvalBatch, batch_id)
     votes = standing(session, batch.id)
-    trends = stored_form(trends_of(session, batch.id, excluded_of(session, batch).reasons))
+    content = stored_form(statistics_of(session, batch, excluded_of(session, batch).reasons))
     found = session.get(Snapshot, batch.id)
     if found is None:
-        found = Snapshot(eval_batch_id=batch.id, votes=votes, trends=trends, made_at=now)
+        found = Snapshot(eval_batch_id=batch.id, votes=votes, content=content, made_at=now)
         session.add(found)
-    found.votes, found.trends, found.made_at = votes, trends, now
+    found.votes, found.content, found.made_at = votes, content, now
     announce(session, "verdicts", batch.id, now=now)
     session.flush()
     return found

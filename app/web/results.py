@@ -12,7 +12,7 @@ from app.queries.blindness import blindness
 from app.queries.controls import checks_of
 from app.queries.judge_results import judge_results
 from app.queries.results import results_page
-from app.queries.trends import trends
+from app.queries.statistics import points_up_to_now, statistics
 from app.web.deps import AdminDep, ReadDep
 from app.web.render import render
 
@@ -22,12 +22,14 @@ router = APIRouter()
 def _of(session: Session, batch_id: uuid.UUID) -> dict[str, Any]:
     """The results, the checks that say whether they may be shown, whether anybody could tell, and judges."""
     page = results_page(session, batch_id)
+    found = statistics(session, page)
     return {
         "page": page,
         "checks": checks_of(session, session.get_one(EvalBatch, batch_id)),
         "blindness": blindness(session, page),
         "judges": judge_results(session, page),
-        "trends": trends(session, page),
+        "statistics": found,
+        "points": [points_up_to_now(found, matchup) for matchup in page.matchups],
     }
 
 

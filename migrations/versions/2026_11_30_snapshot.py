@@ -19,7 +19,7 @@ def upgrade() -> None:
         "snapshot",
         sa.Column("eval_batch_id", sa.Uuid(), nullable=False),
         sa.Column("votes", sa.Integer(), nullable=False),
-        sa.Column("trends", types.Json, nullable=False),
+        sa.Column("content", types.Json, nullable=False),
         sa.Column("made_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["eval_batch_id"], ["eval_batch.id"], name=op.f("fk_snapshot_eval_batch_id_eval_batch")

@@ -167,7 +167,7 @@ def test_the_report_has_the_promised_shape(session: Session, mixed: EvalBatch) -
     told = report(session, mixed.id)
     assert told.keys() == {
         "schema", "batch", "mapping_suspect", "matchups", "excluded", "quality", "placebo", "canaries", "gold", "leaks",
-        "judges", "agreement",
+        "judges", "agreement", "contrasts", "ranking", "panel",
     }  # fmt: skip
     assert told["schema"] == "brie-arena-report/1"
     assert told["batch"] == {
@@ -177,7 +177,8 @@ def test_the_report_has_the_promised_shape(session: Session, mixed: EvalBatch) -
     }  # fmt: skip
     matchup = told["matchups"][0]
     assert matchup.keys() == {
-        "baseline", "challenger", "sentence", "raters", "over_votes", "settled", "judges", "judge", "combined",
+        "baseline", "challenger", "sentence", "raters", "over_votes", "variance", "settled", "judges", "judge",
+        "combined",
     }  # fmt: skip
     assert [point["votes"] for point in matchup["over_votes"]] == [1, 2, 3, 4, 5, 6]
     assert matchup["over_votes"][-1] == {"votes": 6, "win_rate": pytest.approx(4 / 6), "live": None}

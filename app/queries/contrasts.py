@@ -1,0 +1,105 @@
+"""The differences people ask for: in- against out-of-domain, one checkpoint against the next, a batch and its re-run.
+
+Each has an interval of its own; whether two other intervals overlap says nothing about it.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.domain.contrast import Contrast, Side, contrast, sentence
+from app.domain.tally import ClusterSums
+from app.domain.terms import Design, Domain
+from app.models import BatchCheckpoint, EvalBatch
+from app.queries.cells import DOMAIN_WORDS, SIMULATED
+from app.queries.prompt_counts import MatchupCounts
+from app.queries.results import Matchup, ResultsPage, results_page
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One question: ``one`` and ``other`` say where each of the two win rates holds."""
+
+    one: str
+    other: str
+    sentence: str
+    found: Contrast
+
+
+def contrasts(session: Session, page: ResultsPage) -> tuple[Difference, ...]:
+    """What can be compared within an eval batch, and with others that asked the same with another seed."""
+    label = SIMULATED if page.batch.simulated_votes else ""
+    several = len(page.matchups) > 1
+    found = [_domains(matchup, label, several=several) for matchup in page.matchups]
+    if page.batch.design is Design.STAR:
+        found += [_challengers(one, other, label) for one, other in pairwise(page.matchups)]
+    for again in _reruns(session, page.batch.id):
+        found += _rerun(page, results_page(session, again), several=several)
+    return tuple(one for one in found if one is not None)
+
+
+def _domains(matchup: Matchup, label: str, *, several: bool) -> Difference | None:
+    if len(matchup.domains) < len(Domain):
+        return None
+    ours, theirs = (_side(matchup.counts, matchup.counts.domains == domain) for domain in Domain)
+    suffix = f" for {matchup.second}" if several else ""
+    names = [DOMAIN_WORDS[domain] + suffix for domain in Domain]
+    return _difference(names[0], names[1], ours, theirs, label)
+
+
+def _challengers(one: Matchup, other: Matchup, label: str) -> Difference | None:
+    """The later of two challengers against the one before it, by how either does against the same baseline."""
+    return _difference(f"with {other.second}", f"with {one.second}", _side(other.counts), _side(one.counts), label)
+
+
+def _rerun(page: ResultsPage, again: ResultsPage, *, several: bool) -> list[Difference | None]:
+    label = SIMULATED if page.batch.simulated_votes or again.batch.simulated_votes else ""
+    theirs = {(one.first_id, one.second_id): one for one in again.matchups}
+    found = []
+    for matchup in page.matchups:
+        other = theirs.get((matchup.first_id, matchup.second_id))
+        if other is not None:
+            suffix = f" for {matchup.second}" if several else ""
+            names = (f"in {page.batch.name}{suffix}", f"in {again.batch.name}{suffix}")
+            found.append(_difference(*names, _side(matchup.counts), _side(other.counts), label))
+    return found
+
+
+def _difference(one: str, other: str, ours: Side, theirs: Side, label: str) -> Difference | None:
+    found = contrast(ours, theirs)
+    if found is None:
+        return None
+    return Difference(one, other, label + sentence(found, found.live, one, other), found)
+
+
+def _side(counts: MatchupCounts, which: NDArray[np.bool_] | None = None) -> Side:
+    there = counts.votes.n > 0
+    kept = there if which is None else there & which
+    return Side(tuple(counts.prompts[kept].tolist()), ClusterSums.from_counts(counts.votes[kept]))
+
+
+def _reruns(session: Session, batch_id: uuid.UUID) -> Sequence[uuid.UUID]:
+    """Eval batches with the same suite and members and other seeds, oldest first."""
+    batch = session.get_one(EvalBatch, batch_id)
+    same = session.scalars(
+        select(EvalBatch.id)
+        .where(
+            EvalBatch.suite_id == batch.suite_id, EvalBatch.baseline_id == batch.baseline_id,
+            EvalBatch.design == batch.design, EvalBatch.seed != batch.seed,
+        )
+        .order_by(EvalBatch.created_at, EvalBatch.id)
+    ).all()  # fmt: skip
+    members: dict[uuid.UUID, set[uuid.UUID]] = {one: set() for one in (batch.id, *same)}
+    for one, member in session.execute(
+        select(BatchCheckpoint.eval_batch_id, BatchCheckpoint.checkpoint_id).where(
+            BatchCheckpoint.eval_batch_id.in_(members)
+        )
+    ):
+        members[one].add(member)
+    return [one for one in same if members[one] == members[batch.id]]

@@ -1,0 +1,112 @@
+"""The part of the report that is about the statistics beside win rates, for programs."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from app.domain.intervals import Interval
+from app.domain.trend import Point
+from app.domain.variance import VarianceCard
+from app.queries.contrasts import Difference
+from app.queries.ranking import Ranking
+from app.queries.statistics import OfMatchup, Statistics
+
+
+def over_votes(points: Sequence[Point]) -> list[dict[str, Any]]:
+    """How a win rate moved."""
+    return [
+        {"votes": point.votes, "win_rate": point.win_rate, "live": list(point.live) if point.live else None}
+        for point in points
+    ]
+
+
+def variance(found: OfMatchup | None) -> dict[str, Any] | None:
+    """Where the noise of one matchup comes from; ``None`` before the first vote."""
+    if found is None:
+        return None
+    card: VarianceCard = found.variance
+    parts = card.components
+    return {
+        "prompt": parts.prompt if parts else None,
+        "seed": parts.seed if parts else None,
+        "voter": parts.voter if parts else None,
+        "residual": parts.residual if parts else None,
+        "icc": parts.icc if parts else None,
+        "sentence": found.advice or card.refused,
+    }
+
+
+def differences(found: Sequence[Difference]) -> list[dict[str, Any]]:
+    """Each question with its own interval."""
+    return [
+        {
+            "one": one.one,
+            "other": one.other,
+            "sentence": one.sentence,
+            "gap": one.found.gap,
+            "shared_prompts": one.found.shared,
+            "live": _interval(one.found.live),
+            "fixed": _interval(one.found.fixed),
+            "fisher_p": one.found.fisher,
+        }
+        for one in found
+    ]
+
+
+def ranking_told(found: Ranking | None) -> dict[str, Any] | None:
+    """Bradley-Terry strengths in log odds, strongest first."""
+    if found is None:
+        return None
+    return {
+        "connected": found.connected,
+        "checkpoints": [
+            {
+                "checkpoint": one.name,
+                "strength": one.strength,
+                "se": one.error,
+                "fixed": _interval(one.interval),
+                "ranks": [one.best, one.worst],
+                "component": one.component,
+            }
+            for one in found.checkpoints
+        ],
+    }
+
+
+def panel_told(found: Statistics) -> dict[str, Any] | None:
+    """All raters as a panel; ``alpha`` takes the three outcomes as names, ``alpha_ordinal`` as an order."""
+    panel = found.panel
+    if panel is None:
+        return None
+    return {
+        "units": panel.units,
+        "votes": panel.votes,
+        "raw": panel.raw,
+        "alpha": panel.alpha,
+        "alpha_fixed": _interval(panel.alpha_interval),
+        "alpha_ordinal": found.alpha_ordinal,
+        "ac1": panel.ac1,
+        "ac1_fixed": _interval(panel.ac1_interval),
+    }
+
+
+def raters_told(found: Statistics, names: Mapping[uuid.UUID, str]) -> list[dict[str, Any]]:
+    """Each two raters on the pairs that both voted on."""
+    return [
+        {
+            "one": names[row.one],
+            "other": names[row.other],
+            "n": row.found.n,
+            "raw": row.raw,
+            "kappa": row.found.kappa,
+            "kappa_fixed": _interval(row.found.kappa_interval),
+            "alpha": row.alpha,
+            "ac1": row.found.ac1,
+            "ac1_fixed": _interval(row.found.ac1_interval),
+        }
+        for row in found.raters
+    ]
+
+
+def _interval(interval: Interval | None) -> list[float] | None:
+    return list(interval) if interval else None
