@@ -25,7 +25,7 @@ from app.queries.pair_filters import (
     outcome_of,
     pairs_with,
 )
-from app.queries.pair_judges import has_judges
+from app.queries.pair_judges import judges_heard
 from app.queries.results import of_second
 from app.queries.reveal import Member, PairsBatch, Reading, batch_of
 from app.queries.suites import messages_of
@@ -80,8 +80,8 @@ class PairList:
     categories: tuple[str, ...]
     flagged: int
     """How many pairs of the batch hold a text that says who wrote it, settled ones among them."""
-    judged: bool
-    """Whether a judge gave a verdict."""
+    judges: tuple[Member, ...]
+    """The judges that gave a verdict."""
     window: Window
     rows: tuple[PairRow, ...]
     read_elsewhere: tuple[Member, ...]
@@ -126,7 +126,7 @@ def pairs_page(session: Session, batch_id: uuid.UUID, wanted: PairFilter, page: 
             counts=counts,
             categories=_categories(session, stored),
             flagged=session.scalar(pairs_with(stored, func.count()).where(flagged)) or 0,
-            judged=session.scalar(has_judges(stored)) is not None,
+            judges=judges_heard(session, stored),
             window=window,
             rows=tuple(_row(names, *row) for row in session.execute(query)),
             read_elsewhere=_read_elsewhere(session, batch_id),
