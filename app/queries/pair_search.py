@@ -23,7 +23,7 @@ def words_of(wanted: str) -> tuple[str, ...]:
 def says(session: Session, wanted: str, *texts: Any) -> list[ColumnElement[bool]]:
     """One condition for each word: the prompt, one of these texts or a reason of a voter holds it."""
     return [
-        or_(*(_holds(text, word) for text in texts), _asked(session, word), _reasoned(word))
+        or_(_asked(session, word), *(_holds(text, word) for text in texts), _reasoned(word))
         for word in words_of(wanted)
     ]
 

@@ -106,18 +106,16 @@ def pairs_page(session: Session, batch_id: uuid.UUID, wanted: PairFilter, page: 
     stored, batch = batch_of(session, batch_id)
     if batch.reading is not Reading.OPEN:
         return PairsPage(batch, wanted, None)
-    chosen = conditions(session, stored, wanted)
-    matching = session.scalar(pairs_with(stored, func.count()).where(*chosen)) or 0
     counts = _counts(session, stored)
-    window = Window.over(Wanted(wanted.text, page), matching, sum(counts.values()), PAGE)
     members = (batch.baseline, *batch.challengers)
-    query = (
-        pairs_with(stored, *_columns(stored))
-        .where(*chosen)
-        .order_by(*order_of(wanted.sort, [member.id for member in members]))
-        .limit(PAGE)
-        .offset(window.before)
-    )
+    order = order_of(wanted.sort, [member.id for member in members])
+    # Ids first: a search that reads every text then reads it once, not to count and again to cut the page.
+    ids = session.scalars(
+        pairs_with(stored, Pair.id).where(*conditions(session, stored, wanted)).order_by(*order)
+    ).all()
+    window = Window.over(Wanted(wanted.text, page), len(ids), sum(counts.values()), PAGE)
+    of_page = Pair.id.in_(ids[window.before : window.last])
+    query = pairs_with(stored, *_columns(stored)).where(of_page).order_by(*order)
     names = {member.id: member.name for member in members}
     return PairsPage(
         batch,
