@@ -52,6 +52,8 @@ class Matchup:
     second: str
     second_id: uuid.UUID
     sentence: str
+    fixed_sentence: str
+    """The same for a finished report, with the fixed interval."""
     whole: Cell
     domains: tuple[Cell, ...]
     categories: tuple[Cell, ...]
@@ -173,11 +175,13 @@ def _matchup(first: str, second: str, second_id: uuid.UUID, pairs: list[PairTall
     categories = list(dict.fromkeys(pair.category for pair in pairs))
     tally, summary = pool(pairs)
     where = DOMAIN_WORDS[present[0]] if len(present) == 1 else None
+    said = second, first, tally, summary
     return Matchup(
         first=first,
         second=second,
         second_id=second_id,
-        sentence=label + headline(second, first, tally, summary, live(summary) if summary else None, where),
+        sentence=label + headline(*said, live(summary) if summary else None, where),
+        fixed_sentence=label + headline(*said, fixed(summary) if summary else None, where, final=True),
         whole=whole,
         domains=tuple(cell(DOMAIN_WORDS[d], [p for p in pairs if p.domain is d]) for d in present),
         categories=tuple(cell(c.replace("_", " "), [p for p in pairs if p.category == c]) for c in categories),

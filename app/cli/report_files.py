@@ -1,0 +1,45 @@
+"""``arena report --html | --markdown``: the finished report of a closed eval batch as files."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import typer
+
+from app.cli.output import console
+from app.db import session_scope
+from app.domain.errors import BadInputError
+from app.queries.frozen_report import FrozenReport, frozen_report
+from app.queries.lookup import find_batch
+
+
+def write_report(batch: str, files: Mapping[Path | None, Callable[[FrozenReport], str]], secret: bytes) -> None:
+    """Write these files. Exit code 1 when the report could not be verified or an order was found mixed up.
+
+    Raises:
+        ConflictError: voting is still open.
+        BadInputError: a file cannot be written.
+    """
+    with session_scope(write=False) as session:
+        found = frozen_report(session, find_batch(session, batch).id, secret)
+    for path, content in files.items():
+        if path is not None:
+            save(path, content(found))
+    if not found.verified.holds:
+        console.print(found.verified.mismatches[0].sentence, highlight=False, soft_wrap=True, markup=False)
+    if found.told["mapping_suspect"]:
+        console.print(found.told["canaries"]["sentence"], highlight=False, soft_wrap=True)
+    if found.told["mapping_suspect"] or not found.verified.holds:
+        raise typer.Exit(1)
+
+
+def save(path: Path, content: str) -> None:
+    """Write a file as UTF-8 with line feeds on every system, and say where it is.
+
+    Raises:
+        BadInputError: it cannot be written.
+    """
+    try:
+        path.write_text(content, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise BadInputError(f"{path} cannot be written: {error.strerror}. Nothing else was changed.") from error
+    console.print(f"Written: {path}", highlight=False, soft_wrap=True, markup=False)
