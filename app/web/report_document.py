@@ -5,14 +5,15 @@ the fixed ones: they are read once, after the last vote.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from app.domain.intervals import Interval
+from app.domain.judge_words import worth_words
 from app.domain.words import EVEN, Standing
 from app.queries.frozen_report import FrozenReport
 from app.queries.results import Cell
 from app.web.filters import UNKNOWN, count, percent, plural, span
+from app.web.report_blocks import Block, Document, Facts, Plot, Point, Section, Table
 from app.web.report_methods import methods
 from app.web.report_origin import origin, verification
 
@@ -20,58 +21,15 @@ _WHAT_JUDGES_ARE = (
     "A judge is a model with a rubric. It saw the same pairs, as blind as people did. What judges prefer is in no "
     "number of people. Where both have voted, the last line is an estimate of what people prefer, with judges helping."
 )
+_PLACEBO = {
+    Standing.BETTER: "The fixed range leaves out 50%: something other than the texts decides votes here.",
+    Standing.WORSE: "The fixed range leaves out 50%: something other than the texts decides votes here.",
+    Standing.OPEN: "The fixed range holds it.",
+    Standing.TOO_EARLY: "There are too few votes for a range.",
+    Standing.NOTHING_YET: "Nobody voted on them.",
+}
 TO = "\N{EN DASH}"
 _LEAST_P = 0.001
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Words with what stands for each."""
-
-    rows: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Table:
-    """Figures. The first cell of each row names it; groups of rows are set apart."""
-
-    caption: str
-    head: tuple[str, ...]
-    groups: tuple[tuple[tuple[str, ...], ...], ...]
-
-
-@dataclass(frozen=True)
-class Plot:
-    """Win rates with their fixed ranges; the table after it has the same figures."""
-
-    name: str
-    finding: str
-    rows: tuple[Cell, ...]
-    first: str
-    second: str
-    each: str
-
-
-Block = str | Facts | Table | Plot
-
-
-@dataclass(frozen=True)
-class Section:
-    """A title, or none, and what stands below it."""
-
-    title: str
-    blocks: tuple[Block, ...]
-
-
-@dataclass(frozen=True)
-class Document:
-    """A whole report. ``lead`` are the sentences that a reader came for; ``warning`` stands before them."""
-
-    title: str
-    about: str
-    warning: str
-    lead: tuple[str, ...]
-    sections: tuple[Section, ...]
 
 
 def document_of(report: FrozenReport) -> Document:
@@ -148,7 +106,7 @@ def _results(told: Mapping[str, Any]) -> Iterator[Section]:
             (
                 *((matchup["fixed_sentence"],) if several else ()),
                 Plot(f"people-{number}", finding(whole), drawn, first, second, "group of prompts"),
-                _rates(f"Votes on {second} against {first}", "Prompts", [whole], domains, categories),
+                _rates(f"Votes on {second} against {first}", "Slice", [whole], domains, categories),
                 *_notes(matchup, slices=len(domains) + len(categories)),
             ),
         )
@@ -194,7 +152,7 @@ def _judges(told: Mapping[str, Any]) -> Iterator[Section]:
         blocks.append(Plot(f"voters-{number}", title, tuple(rows), first, second, "voter"))
         blocks.append(_rates(f"Voters on {second} against {first}", "Voter", rows))
         if combined:
-            blocks.append(f"Beside these judges, each human vote counts as {combined['multiplier']:.1f}.")
+            blocks.append(worth_words(combined["multiplier"]))
     blocks += [_agreement(told["agreement"])] if told["agreement"] else []
     blocks.append(_reliability(told["judges"]))
     yield Section("People and judges", tuple(blocks))
@@ -258,27 +216,20 @@ def _blindness(told: Mapping[str, Any]) -> Iterator[Section]:
 
 
 def _checks(told: Mapping[str, Any]) -> Iterator[Block]:
-    canaries, placebo, gold = told["canaries"], told["placebo"], told["gold"]
-    if canaries is None:
-        yield "Canaries: this plan has none, so whether orders are mixed up was not tested."
-    elif not told["mapping_suspect"]:
-        yield (
-            f"Canaries: {count(canaries['right'])} {plural(canaries['right'], 'vote')} of a script that knows the "
-            f"winner arrived on it, {count(canaries['wrong'])} did not."
-            + ("" if canaries["runs"] else " The script has not voted, so whether orders are mixed up was not tested.")
-        )
+    canaries, placebo, gold, excluded = (told[name] for name in ("canaries", "placebo", "gold", "excluded"))
+    if not told["mapping_suspect"]:
+        yield Point("Canaries", _canaries(canaries))
     if placebo is None:
-        yield "Placebo: this plan has no pairs of the baseline with itself."
+        yield Point("Placebo", "This plan has no pairs of the baseline with itself.")
     else:
         itself = cell_of("the baseline against itself", placebo["all"])
-        yield f"Placebo, where 50% must come out. {finding(itself)}."
+        same = "Two texts of the same checkpoint met, so 50% must come out."
+        yield Point("Placebo", f"{same} {_PLACEBO[itself.standing]}")
         yield _rates("The baseline against itself", "Placebo", [itself])
-    yield f"Gold pairs: {gold['sentence']}" if gold else "Gold pairs: this plan has none."
-    excluded = told["excluded"]
-    yield (
-        f"Raters left out: {count(excluded['raters'])}, with {count(excluded['votes'])} "
-        f"{plural(excluded['votes'], 'vote')}. {excluded['sentence']}"
-    )
+    yield Point("Gold pairs", gold["sentence"] if gold else "This plan has none.")
+    number, votes = excluded["raters"], excluded["votes"]
+    left_out = f"{count(number)}, with {count(votes)} {plural(votes, 'vote')}." if number else "Nobody."
+    yield Point("Raters left out", f"{left_out} {excluded['sentence']}".strip())
     for matchup in told["matchups"]:
         everybody = matchup["raters"]["with_everybody"]
         if everybody:
@@ -287,12 +238,22 @@ def _checks(told: Mapping[str, Any]) -> Iterator[Block]:
             yield _rates(title, "Votes", rows)
 
 
+def _canaries(canaries: Mapping[str, Any] | None) -> str:
+    if canaries is None:
+        return "This plan has none, so whether orders are mixed up was not tested."
+    if not canaries["runs"]:
+        return "The script that knows the winners has not voted, so whether orders are mixed up was not tested."
+    right, wrong = canaries["right"], canaries["wrong"]
+    return f"{count(right)} {plural(right, 'vote')} of a script that knows the winner arrived on it, {count(wrong)} did not."
+
+
 def _rates(caption: str, what: str, *groups: list[Cell]) -> Table:
     """Slices as rows: what was won, the rate, and the fixed range."""
     return Table(
         caption,
         (what, f"Won{TO}lost{TO}tied", "Prompts", "Rate", "Fixed range"),
         tuple(tuple(_rate(cell) for cell in group) for group in groups if group),
+        wide="Prompts",
     )
 
 

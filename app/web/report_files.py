@@ -10,7 +10,8 @@ from markupsafe import Markup
 
 from app.queries.frozen_report import FrozenReport, canonical
 from app.web.render import style_of, write
-from app.web.report_document import Block, Facts, Plot, Table, document_of
+from app.web.report_blocks import Block, Facts, Plot, Point, Table
+from app.web.report_document import document_of
 
 _SHEETS = ("tokens", "base", "components", "lists", "charts", "report")
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&])")
@@ -58,6 +59,8 @@ def _block(block: Block) -> str:
     match block:
         case Plot():
             return f"*{escaped(block.finding)}.*"
+        case Point():
+            return f"**{escaped(block.word)}.** {escaped(block.text)}"
         case Table():
             return "\n".join(_table(block))
         case Facts():
