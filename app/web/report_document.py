@@ -4,7 +4,7 @@ Every figure in it is one of the report's own, so what ``arena verify`` says of 
 the fixed ones: they are read once, after the last vote.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from app.domain.intervals import Interval
@@ -28,6 +28,11 @@ _PLACEBO = {
     Standing.TOO_EARLY: "There are too few votes for a range.",
     Standing.NOTHING_YET: "Nobody voted on them.",
 }
+_MEASURES = (
+    "pairs", "judged", "half-judged, waiting", "without its verdict",
+    "the same text in both orders", "twice what stood first", "twice what stood second", "p of that by chance",
+    "replies", "without a legal choice", "calls that failed", "replies that were lost",
+)  # fmt: skip
 TO = "\N{EN DASH}"
 _LEAST_P = 0.001
 
@@ -160,8 +165,8 @@ def _judges(told: Mapping[str, Any]) -> Iterator[Section]:
 
 def _agreement(rows: Iterable[Mapping[str, Any]]) -> Table:
     return Table(
-        "How far two voters agree on the same pairs; people with people is the ceiling",
-        ("Voters", "Pairs", "Agree", "Fixed range", "Cohen's κ"),
+        "How far two voters agree on the same pairs, and Cohen's κ; people with people is the ceiling",
+        ("Voters", "Pairs", "Agree", "Fixed range", "κ"),
         (
             tuple(
                 (
@@ -174,30 +179,27 @@ def _agreement(rows: Iterable[Mapping[str, Any]]) -> Table:
                 for row in rows
             ),
         ),
+        wide="Pairs",
     )
 
 
-def _reliability(judges: Iterable[Mapping[str, Any]]) -> Table:
-    def p_of(p: float | None) -> str:
-        return UNKNOWN if p is None else f"under {_LEAST_P}" if p < _LEAST_P else f"{p:.3f}"
+def _reliability(judges: Collection[Mapping[str, Any]]) -> Table:
+    """What each judge did, in columns: names are few and measures many."""
 
-    return Table(
-        "How far each judge can be believed: pairs, the same text in both orders, place, and replies without a choice",
-        ("Judge", "Judged", "Of", "Same in both orders", "First twice", "Second twice", "p", "Replies", "Unparsed"),
-        (
-            tuple(
-                (
-                    judge["judge"],
-                    *(count(judge[name]) for name in ("judged", "pairs")),
-                    percent(judge["position_bias"]["consistency"]),
-                    *(count(judge["position_bias"][name]) for name in ("f", "s")),
-                    p_of(judge["position_bias"]["p"]),
-                    *(count(judge["unparsed"][name]) for name in ("replies", "n")),
-                )
-                for judge in judges
-            ),
-        ),
-    )
+    def figures(judge: Mapping[str, Any]) -> tuple[str, ...]:
+        bias, unparsed = judge["position_bias"], judge["unparsed"]
+        p = bias["p"]
+        return (
+            *(count(judge[name]) for name in ("pairs", "judged", "waiting", "lost")),
+            percent(bias["consistency"]),
+            *(count(bias[name]) for name in ("f", "s")),
+            UNKNOWN if p is None else f"under {_LEAST_P}" if p < _LEAST_P else f"{p:.3f}",
+            *(count(number) for number in (unparsed["replies"], unparsed["n"], judge["failed"], judge["unknown"])),
+        )
+
+    rows = tuple(zip(_MEASURES, *(figures(judge) for judge in judges), strict=True))
+    names = tuple(judge["judge"] for judge in judges)
+    return Table("How far each judge can be believed", ("Judge", *names), (rows[:4], rows[4:8], rows[8:]))
 
 
 def _blindness(told: Mapping[str, Any]) -> Iterator[Section]:
@@ -244,7 +246,8 @@ def _canaries(canaries: Mapping[str, Any] | None) -> str:
     if not canaries["runs"]:
         return "The script that knows the winners has not voted, so whether orders are mixed up was not tested."
     right, wrong = canaries["right"], canaries["wrong"]
-    return f"{count(right)} {plural(right, 'vote')} of a script that knows the winner arrived on it, {count(wrong)} did not."
+    arrived = f"{count(right)} {plural(right, 'vote')} of a script that knows the winner arrived on it"
+    return f"{arrived}, {count(wrong)} did not."
 
 
 def _rates(caption: str, what: str, *groups: list[Cell]) -> Table:

@@ -167,7 +167,7 @@ def test_the_report_has_the_promised_shape(session: Session, mixed: EvalBatch) -
     told = report(session, mixed.id)
     assert told.keys() == {
         "schema", "batch", "mapping_suspect", "matchups", "excluded", "quality", "placebo", "canaries", "gold", "leaks",
-        "judges", "agreement",
+        "judges", "agreement", "provenance",
     }  # fmt: skip
     assert told["schema"] == "brie-arena-report/1"
     assert told["batch"] == {
@@ -176,7 +176,10 @@ def test_the_report_has_the_promised_shape(session: Session, mixed: EvalBatch) -
         "simulated_votes": 0, "votes_wanted": 6,
     }  # fmt: skip
     matchup = told["matchups"][0]
-    assert matchup.keys() == {"baseline", "challenger", "sentence", "raters", "settled", "judges", "judge", "combined"}
+    assert matchup.keys() == {
+        "baseline", "challenger", "sentence", "fixed_sentence", "raters", "settled", "judges", "judge", "combined",
+    }  # fmt: skip
+    assert told["provenance"].keys() == {"software", "suite", "plan", "checkpoints"}
     assert (matchup["judges"], matchup["judge"], told["judges"], told["agreement"]) == (None, {}, [], [])
     assert matchup["raters"].keys() == {"all", "domains", "categories", "with_settled", "with_everybody"}
     assert matchup["raters"]["all"] == {
