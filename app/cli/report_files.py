@@ -5,9 +5,8 @@ from pathlib import Path
 
 import typer
 
-from app.cli.output import console
+from app.cli.output import console, save
 from app.db import session_scope
-from app.domain.errors import BadInputError
 from app.queries.frozen_report import FrozenReport, frozen_report
 from app.queries.lookup import find_batch
 
@@ -30,16 +29,3 @@ def write_report(batch: str, files: Mapping[Path | None, Callable[[FrozenReport]
         console.print(found.told["canaries"]["sentence"], highlight=False, soft_wrap=True)
     if found.told["mapping_suspect"] or not found.verified.holds:
         raise typer.Exit(1)
-
-
-def save(path: Path, content: str) -> None:
-    """Write a file as UTF-8 with line feeds on every system, and say where it is.
-
-    Raises:
-        BadInputError: it cannot be written.
-    """
-    try:
-        path.write_text(content, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise BadInputError(f"{path} cannot be written: {error.strerror}. Nothing else was changed.") from error
-    console.print(f"Written: {path}", highlight=False, soft_wrap=True, markup=False)

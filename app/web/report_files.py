@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from markupsafe import Markup
 
 from app.queries.frozen_report import FrozenReport, canonical
+from app.web.markdown_text import escaped
 from app.web.render import style_of, write
 from app.web.report_blocks import Block, Facts, Plot, Point, Table
 from app.web.report_document import document_of
 
 _SHEETS = ("tokens", "base", "components", "lists", "charts", "report")
-_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&])")
 
 
 def html_of(report: FrozenReport) -> str:
@@ -42,11 +42,6 @@ def markdown_of(report: FrozenReport) -> str:
 def json_of(report: FrozenReport) -> str:
     """The bytes that the report's hash is of."""
     return canonical(report.told)
-
-
-def escaped(text: str) -> str:
-    """A text that Markdown shows as it stands, whatever somebody called a checkpoint."""
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
 def _embedded(told: str) -> Markup:

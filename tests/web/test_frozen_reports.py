@@ -24,8 +24,9 @@ from app.queries.report import report
 from app.services import eval_batches
 from app.web.filters import UNKNOWN, count, percent, span
 from app.web.markdown import render
+from app.web.markdown_text import escaped
 from app.web.report_document import document_of
-from app.web.report_files import escaped, html_of, json_of, markdown_of
+from app.web.report_files import html_of, json_of, markdown_of
 from tests.factories import NOW, RULES, Study, make_rater, make_study, vote_blind
 from tests.fixtures import database, on_sqlite, session
 from tests.saying import judge_called, longer, say, with_marker
