@@ -10,6 +10,7 @@ from starlette.responses import Response
 from app.models import EvalBatch
 from app.queries.blindness import blindness
 from app.queries.controls import checks_of
+from app.queries.exports import FORMATS
 from app.queries.judge_results import judge_results
 from app.queries.results import results_page
 from app.web.deps import AdminDep, ReadDep
@@ -26,6 +27,7 @@ def _of(session: Session, batch_id: uuid.UUID) -> dict[str, Any]:
         "checks": checks_of(session, session.get_one(EvalBatch, batch_id)),
         "blindness": blindness(session, page),
         "judges": judge_results(session, page),
+        "exports": FORMATS,
     }
 
 
