@@ -23,9 +23,10 @@ def write_report(batch: str, files: Mapping[Path | None, Callable[[FrozenReport]
     for path, content in files.items():
         if path is not None:
             save(path, content(found))
-    if not found.verified.holds:
-        console.print(found.verified.mismatches[0].sentence, highlight=False, soft_wrap=True, markup=False)
+    mismatches = found.verified.mismatches if found.verified else ()
+    if mismatches:
+        console.print(mismatches[0].sentence, highlight=False, soft_wrap=True, markup=False)
     if found.told["mapping_suspect"]:
         console.print(found.told["canaries"]["sentence"], highlight=False, soft_wrap=True)
-    if found.told["mapping_suspect"] or not found.verified.holds:
+    if found.told["mapping_suspect"] or mismatches:
         raise typer.Exit(1)

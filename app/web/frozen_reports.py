@@ -15,11 +15,9 @@ router = APIRouter()
 
 
 @router.get("/batches/{batch_id}/report")
-def report_page(
-    request: Request, _: AdminDep, session: ReadDep, settings: SettingsDep, batch_id: uuid.UUID
-) -> Response:
+def report_page(request: Request, _: AdminDep, session: ReadDep, batch_id: uuid.UUID) -> Response:
     """The report with its downloads."""
-    found = frozen_report(session, batch_id, settings.secret_key())
+    found = frozen_report(session, batch_id)
     return render(request, "report/page.html", document=document_of(found), batch_id=batch_id)
 
 
@@ -38,9 +36,9 @@ def report_markdown(_: AdminDep, session: ReadDep, settings: SettingsDep, batch_
 
 
 @router.get("/batches/{batch_id}/report.json")
-def report_json(_: AdminDep, session: ReadDep, settings: SettingsDep, batch_id: uuid.UUID) -> Response:
+def report_json(_: AdminDep, session: ReadDep, batch_id: uuid.UUID) -> Response:
     """Its numbers, byte for byte what the report's hash is of."""
-    found = frozen_report(session, batch_id, settings.secret_key())
+    found = frozen_report(session, batch_id)
     return _file(json_of(found), found, "json", "application/json")
 
 

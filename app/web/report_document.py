@@ -112,18 +112,19 @@ def _results(told: Mapping[str, Any]) -> Iterator[Section]:
                 *((matchup["fixed_sentence"],) if several else ()),
                 Plot(f"people-{number}", finding(whole), drawn, first, second, "group of prompts"),
                 _rates(f"Votes on {second} against {first}", "Slice", [whole], domains, categories),
-                *_notes(matchup, slices=len(domains) + len(categories)),
+                *_notes(matchup, slices=sum(one.fixed is not None for one in (*domains, *categories))),
             ),
         )
 
 
 def _notes(matchup: Mapping[str, Any], *, slices: int) -> Iterator[str]:
     people, settled = matchup["raters"], matchup["settled"]
-    yield (
-        f"Each of the {slices} slices has a range of its own at 95%; none is adjusted for the others, so about one in "
-        "twenty would leave out 50% by chance alone. Read them as hints where to look next, and the first line as the "
-        "result."
-    )
+    if slices > 1:
+        yield (
+            f"{slices} slices have a range of their own at 95%. None is adjusted for the others, so about one in "
+            "twenty would leave out 50% by chance alone. Read them as hints where to look next, and the first line as "
+            "the result."
+        )
     if people["all"]["both_bad"]:
         number = people["all"]["both_bad"]
         yield f"{count(number)} of the ties {plural(number, 'says', 'say')} that both texts are bad."
@@ -229,15 +230,21 @@ def _checks(told: Mapping[str, Any]) -> Iterator[Block]:
         yield Point("Placebo", f"{same} {_PLACEBO[itself.standing]}")
         yield _rates("The baseline against itself", "Placebo", [itself])
     yield Point("Gold pairs", gold["sentence"] if gold else "This plan has none.")
-    number, votes = excluded["raters"], excluded["votes"]
-    left_out = f"{count(number)}, with {count(votes)} {plural(votes, 'vote')}." if number else "Nobody."
-    yield Point("Raters left out", f"{left_out} {excluded['sentence']}".strip())
+    yield Point("Raters left out", _left_out(excluded))
     for matchup in told["matchups"]:
         everybody = matchup["raters"]["with_everybody"]
         if everybody:
             title = f"{matchup['challenger']} against {matchup['baseline']}, with and without them"
             rows = [cell_of("without them", matchup["raters"]["all"]), cell_of("with everybody", everybody)]
             yield _rates(title, "Votes", rows)
+
+
+def _left_out(excluded: Mapping[str, Any]) -> str:
+    number, votes = excluded["raters"], excluded["votes"]
+    if not excluded["rule"]:
+        return "Nobody: this plan has no rule for it."
+    told = f"{count(number)}, with {count(votes)} {plural(votes, 'vote')}." if number else "Nobody fell under the rule."
+    return f"{told} {excluded['sentence']}"
 
 
 def _canaries(canaries: Mapping[str, Any] | None) -> str:

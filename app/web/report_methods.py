@@ -52,9 +52,8 @@ def methods(told: Mapping[str, Any]) -> Iterator[Point]:
         "Two identical texts are a tie and an empty text loses without a voter. Such pairs stand beside "
         "the result and never in it, and neither do placebo, gold and canary pairs or pairs shown again.",
     )
-    yield Point(
-        "Leaving raters out", f"Only by a rule that was fixed at launch. {told['excluded']['sentence']}".strip()
-    )
+    rule = told["excluded"]["sentence"] if told["excluded"]["rule"] else "This plan has none."
+    yield Point("Leaving raters out", f"Only by a rule that was fixed at launch. {rule}")
     if told["judges"]:
         yield Point(
             "Judges",

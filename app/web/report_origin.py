@@ -58,8 +58,14 @@ def _checkpoint(one: Mapping[str, Any], place: str) -> Iterator[tuple[str, str]]
 
 def verification(report: FrozenReport) -> Iterator[str]:
     """What was recomputed, and the hash by which this report is known."""
-    found, checked = report.verified, report.verified.checked
-    if found.holds:
+    found = report.verified
+    if found is None:
+        yield (
+            "Every number here follows from raw ballots and verdicts. This page does not compute them all again each "
+            "time it is opened; the files above do when they are written, and say what came of it."
+        )
+    elif found.holds:
+        checked = found.checked
         yield (
             f"Verified. When this report was written, all {count(checked.numbers)} values of it were computed again "
             f"from {count(checked.ballots)} raw {plural(checked.ballots, 'ballot')} and {count(checked.verdicts)} "

@@ -144,6 +144,7 @@ def test_it_says_what_it_was_made_from(session: Session, found: FrozenReport) ->
 
 
 def test_it_says_whether_it_was_verified(session: Session, found: FrozenReport) -> None:
+    assert found.verified is not None
     assert found.verified.holds
     assert "Verified. When this report was written" in markdown_of(found)
     session.execute(update(Verdict).values(reason="something else"))
@@ -221,6 +222,7 @@ def test_the_page_and_its_files(app: FastAPI, admin: TestClient, study: Study) -
         eval_batches.close(session, session.get_one(EvalBatch, study.batch.id), now=NOW)
     page = admin.get(here)
     assert page.status_code == 200
+    assert "This page does not compute them all again each time" in page.text
     with app.state.database.session_scope(write=False) as session:
         found = frozen_report(session, study.batch.id, b"a key for tests")
         assert found.told == report(session, study.batch.id)
