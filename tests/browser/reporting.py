@@ -6,7 +6,7 @@ from typing import Any
 from app.domain.terms import Outcome, PairKind
 from app.models import EvalBatch
 from tests.browser.arena import Arena
-from tests.browser.judged import _say, _taste, _text
+from tests.browser.judged import say_in, taste, text_of
 from tests.browser.page import Page
 from tests.saying import judge_called
 
@@ -28,7 +28,7 @@ def reported(arena: Arena) -> list[Page]:
         "ask_recognised": True, "exclusion": {"gold_min": 0.7},
     }  # fmt: skip
     full = arena.batch(suite.name, name="finished", **every)
-    arena.write(full, _text)
+    arena.write(full, text_of)
     arena.canaries(full, SECOND)
     for name, said in RATERS.items():
         turns, placebo = cycle(said), cycle([FIRST, SECOND])
@@ -40,8 +40,8 @@ def reported(arena: Arena) -> list[Page]:
         arena.vote_on_everything(full, name, wanted)
     with arena.writing() as session:
         judges = [judge_called(session, name) for name in ("haiku for clarity", "opus for depth")]
-    _say(arena, full, judges[0], _taste(0.7, "h", first=0.2))
-    _say(arena, full, judges[1], _taste(0.6, "o", first=0.05))
+    say_in(arena, full, judges[0], taste(0.7, "h", first=0.2))
+    say_in(arena, full, judges[1], taste(0.6, "o", first=0.05))
     suspect = _small(arena, "mixed-up", FIRST)
     early = _small(arena, "early", SECOND)
     still_open = arena.batch(suite.name, name="open")

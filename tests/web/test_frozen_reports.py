@@ -231,4 +231,5 @@ def test_the_page_and_its_files(app: FastAPI, admin: TestClient, study: Study) -
         sent = admin.get(f"{here}.{ending}")
         assert sent.text == content
         assert sent.headers["Content-Disposition"] == f'attachment; filename="suite-1.report.{ending}"'
-    assert f'href="{here}"' in admin.get(f"/results/{study.batch.id}").text
+    for leading_there in ("results", "batches"):
+        assert f'href="{here}"' in admin.get(f"/{leading_there}/{study.batch.id}").text
