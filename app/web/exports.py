@@ -15,6 +15,7 @@ from app.queries.exports.pairs import exportable
 from app.queries.exports.rows import Shape
 from app.queries.exports.writing import write_archive, write_one
 from app.web.deps import AdminDep, ReadDep
+from app.web.downloads import attachment
 
 router = APIRouter()
 
@@ -37,8 +38,7 @@ def export(_: AdminDep, session: ReadDep, batch_id: uuid.UUID, format_name: str)
         text.detach()
     else:
         write_archive(rows, chosen, file)
-    name = f"{batch.name}.{chosen.file or format_name + '.zip'}"
-    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    headers = attachment(f"{batch.name}.{chosen.file or format_name + '.zip'}")
     media_type = f"{_TYPES[chosen.shape]}; charset=utf-8" if chosen.file else "application/zip"
     return StreamingResponse(_pieces(file), media_type=media_type, headers=headers)
 

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from app.queries.frozen_report import FrozenReport, frozen_report
 from app.web.deps import AdminDep, ReadDep, SettingsDep
+from app.web.downloads import attachment
 from app.web.render import render
 from app.web.report_document import document_of
 from app.web.report_files import html_of, json_of, markdown_of
@@ -43,8 +44,5 @@ def report_json(_: AdminDep, session: ReadDep, batch_id: uuid.UUID) -> Response:
 
 
 def _file(content: str, report: FrozenReport, ending: str, media_type: str) -> Response:
-    headers = {
-        "Content-Disposition": f'attachment; filename="{report.file_name}.{ending}"',
-        "Cache-Control": "no-store",
-    }
+    headers = attachment(f"{report.file_name}.{ending}")
     return Response(content, media_type=f"{media_type}; charset=utf-8", headers=headers)

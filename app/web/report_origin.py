@@ -1,5 +1,6 @@
 """What a report was made from, and why its numbers can be trusted. Written from the report and its verification."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -83,10 +84,8 @@ def verification(report: FrozenReport) -> Iterator[str]:
         f"without spaces, it has the SHA-256 hash {report.sha256}. Judges may be asked after an eval batch has closed; "
         "the hash changes then."
     )
-    yield (
-        f"Whoever has the arena repeats this with “./arena verify {report.name}” and "
-        f"“./arena report {report.name} --json”."
-    )
+    name = shlex.quote(report.name)
+    yield f"Whoever has the arena repeats this with “./arena verify {name}” and “./arena report {name} --json”."
 
 
 _DESIGNS = {"star": "each challenger meets the baseline", "round_robin": "everybody meets everybody"}

@@ -16,6 +16,7 @@ from app.queries.model_card import model_card
 from app.queries.runs import run_page, runs_page
 from app.services import runs as run_service
 from app.web.deps import AdminDep, NowDep, ReadDep, WantedDep, WriteDep
+from app.web.downloads import attachment
 from app.web.model_card import card_of
 from app.web.render import render
 
@@ -92,7 +93,7 @@ def checkpoints(request: Request, _: AdminDep, session: ReadDep, wanted: WantedD
 @router.get("/checkpoints/{checkpoint_id}/card.md")
 def checkpoint_card(_: AdminDep, session: ReadDep, checkpoint_id: uuid.UUID) -> Response:
     """Its model card, as the README.md of a model repository."""
-    headers = {"Content-Disposition": 'attachment; filename="README.md"', "Cache-Control": "no-store"}
+    headers = attachment("README.md")
     content = card_of(model_card(session, checkpoint_id))
     return Response(content, media_type="text/markdown; charset=utf-8", headers=headers)
 
