@@ -100,17 +100,24 @@ def outcome_of(batch: EvalBatch) -> ColumnElement[str]:
     )
 
 
-def pairs_with(batch: EvalBatch, *columns: Any) -> Select[*tuple[Any, ...]]:
-    """These columns for every pair of the batch, with its prompt, its responses and its tally at hand."""
+def tallied(batch: EvalBatch, *columns: Any) -> Select[*tuple[Any, ...]]:
+    """These columns for every pair of the batch, with its tally at hand."""
     tally = and_(Tally.pair_id == Pair.id, Tally.voter_kind == VoterKind.RATER)
     return (
         select(*columns)
         .select_from(Pair)
+        .join(Tally, tally, isouter=True)
+        .where(Pair.eval_batch_id == batch.id, Pair.kind == PairKind.MAIN)
+    )
+
+
+def pairs_with(batch: EvalBatch, *columns: Any) -> Select[*tuple[Any, ...]]:
+    """The same with its prompt and its responses at hand as well."""
+    return (
+        tallied(batch, *columns)
         .join(Prompt, Prompt.id == Pair.prompt_id)
         .join(First, First.id == Pair.first_response_id)
         .join(Second, Second.id == Pair.second_response_id)
-        .join(Tally, tally, isouter=True)
-        .where(Pair.eval_batch_id == batch.id, Pair.kind == PairKind.MAIN)
     )
 
 

@@ -24,6 +24,7 @@ from app.queries.pair_filters import (
     order_of,
     outcome_of,
     pairs_with,
+    tallied,
 )
 from app.queries.pair_judges import judges_heard
 from app.queries.results import of_second
@@ -123,7 +124,7 @@ def pairs_page(session: Session, batch_id: uuid.UUID, wanted: PairFilter, page: 
         PairList(
             counts=counts,
             categories=_categories(session, stored),
-            flagged=session.scalar(pairs_with(stored, func.count()).where(flagged)) or 0,
+            flagged=session.scalar(tallied(stored, func.count()).where(flagged)) or 0,
             judges=judges_heard(session, stored),
             window=window,
             rows=tuple(_row(names, *row) for row in session.execute(query)),
@@ -190,7 +191,7 @@ def shortened(text: str, limit: int) -> str:
 
 def _counts(session: Session, batch: EvalBatch) -> dict[PairOutcome, int]:
     outcome = outcome_of(batch).label("outcome")
-    found = pairs_with(batch, outcome).subquery()
+    found = tallied(batch, outcome).subquery()
     query = select(found.c.outcome, func.count()).group_by(found.c.outcome)
     counts = {PairOutcome(value): count for value, count in session.execute(query)}
     return {value: counts.get(value, 0) for value in PairOutcome}
