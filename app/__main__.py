@@ -13,6 +13,7 @@ from app.bench.command import bench
 from app.cli import (
     controls,
     evaluating,
+    exporting,
     judges,
     judging,
     library,
@@ -54,6 +55,7 @@ cli.command()(evaluating.launch)
 cli.add_typer(evaluating.batches, name="batches")
 cli.command()(evaluating.status)
 cli.command()(evaluating.report)
+cli.command()(exporting.export)
 cli.add_typer(raters.raters, name="raters")
 cli.command()(judging.judge)
 cli.add_typer(judges.judges, name="judges")

@@ -20,6 +20,8 @@ from app.web import (
     datasets,
     enter,
     errors,
+    exports,
+    frozen_reports,
     home,
     join,
     judges,
@@ -85,7 +87,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     errors.install(app)
     for module in (
         enter, join, account, tokens, home, datasets, models, suites, runs, batches, judging, raters, judges,
-        pairs, vote, yours, results, operations, ready, metrics, api_docs,
+        pairs, vote, yours, results, frozen_reports, exports, operations, ready, metrics, api_docs,
     ):  # fmt: skip
         app.include_router(module.router, include_in_schema=False)
     for documented in (api, reports):

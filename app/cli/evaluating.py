@@ -2,6 +2,7 @@
 
 import shlex
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from app.cli.follow import follow
 from app.cli.library import DetachFlag, NameOption
 from app.cli.output import JsonFlag, console, print_json, print_rows
 from app.cli.prepare import prepare
+from app.cli.report_files import write_report
 from app.config import get_settings
 from app.db import session_scope
 from app.domain.sampling import Sampling
@@ -23,6 +25,7 @@ from app.queries.lookup import find_batch
 from app.queries.report import report as report_of
 from app.services import eval_batches
 from app.services.eval_batches import BASE_WORD, LaunchPlan
+from app.web.report_files import html_of, markdown_of
 
 batches = typer.Typer(help="Eval batches: the frozen plans of comparisons.", no_args_is_help=True)
 
@@ -172,9 +175,17 @@ def status(batch: Annotated[str, typer.Argument(help="One eval batch only.")] = 
     print_rows([_for_terminal(row) for row in rows], as_json=False, empty="No eval batch yet.")
 
 
-def report(batch: str, as_json: JsonFlag = False) -> None:
+def report(
+    batch: str,
+    html: Annotated[Path | None, typer.Option(help="Write the report of a closed batch as one HTML file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write it as Markdown.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
     """Print what the votes say, with intervals. Exit code 1 when the canaries found an order mixed up."""
-    prepare()
+    settings = prepare()
+    if html or markdown:
+        write_report(batch, {html: html_of, markdown: markdown_of}, settings.secret_key())
+        return
     with session_scope(write=False) as session:
         found = report_of(session, find_batch(session, batch).id)
     suspect = bool(found["mapping_suspect"])

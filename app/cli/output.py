@@ -5,12 +5,15 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 from rich.table import Table
+
+from app.domain.errors import BadInputError
 
 # Piped output has no width to fit: a name folded over two lines could not be searched for.
 console = Console() if sys.stdout.isatty() else Console(width=240)
@@ -58,3 +61,16 @@ def progress_bar(*columns: ProgressColumn, shown: bool = True) -> Progress:
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"), *columns,
         console=console, disable=not (shown and console.is_terminal),
     )  # fmt: skip
+
+
+def save(path: Path, content: str) -> None:
+    """Write a file as UTF-8 with line feeds on every system, and say where it is.
+
+    Raises:
+        BadInputError: it cannot be written.
+    """
+    try:
+        path.write_text(content, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise BadInputError(f"{path} cannot be written: {error.strerror}. Nothing else was changed.") from error
+    console.print(f"Written: {path}", highlight=False, soft_wrap=True, markup=False)

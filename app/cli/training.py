@@ -1,22 +1,26 @@
 """``arena train | runs | checkpoints``: from a recipe to checkpoints."""
 
 import math
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from app.cli.follow import follow
 from app.cli.library import DetachFlag, NameOption
-from app.cli.output import JsonFlag, console, print_json, print_rows
+from app.cli.output import JsonFlag, console, print_json, print_rows, save
 from app.cli.prepare import prepare
 from app.config import DATA
 from app.db import session_scope
 from app.domain.recipes import find_recipe
 from app.queries.checkpoints import checkpoint_page, checkpoint_rows
 from app.queries.lookup import find_checkpoint, find_run
+from app.queries.model_card import model_card
 from app.queries.runs import run_page, run_rows
 from app.services.runs import cancel_run, launch_run
+from app.web.model_card import card_of
 
 runs = typer.Typer(help="Runs: one training execution each.", no_args_is_help=True)
 checkpoints = typer.Typer(help="Checkpoints: what can answer.", no_args_is_help=True)
@@ -141,6 +145,20 @@ def checkpoints_list(as_json: JsonFlag = False) -> None:
             for row in checkpoint_rows(session)
         ]
     print_rows(rows, as_json=as_json, empty="No checkpoint yet. Train one: ./arena train brie-v1")
+
+
+@checkpoints.command("card")
+def checkpoints_card(
+    name: str, out: Annotated[Path | None, typer.Option(help="Write it here; printed otherwise.")] = None
+) -> None:
+    """Write the model card of an adapter, as Hugging Face has them."""
+    prepare()
+    with session_scope(write=False) as session:
+        card = card_of(model_card(session, find_checkpoint(session, name).id))
+    if out is None:
+        sys.stdout.write(card)
+    else:
+        save(out, card)
 
 
 @checkpoints.command("show")

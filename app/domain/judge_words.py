@@ -79,12 +79,15 @@ def combined_words(
         f"With the judges' help, {challenger} {said} at an estimated rate of {percent(summary.p)}; "
         f"{range_words(interval)}."
     )
-    worth = (
-        f"Each human vote counts as {multiplier:.1f} beside these judges."
-        if multiplier >= _WORTH_TELLING
-        else "These judges add next to nothing to the votes of people."
-    )
+    worth = worth_words(multiplier)
     return f"{found} {open_question(summary.p)} {worth}" if standing is Standing.OPEN else f"{found} {worth}"
+
+
+def worth_words(multiplier: float) -> str:
+    """How far judges help: as how many a vote of a person counts beside them."""
+    if multiplier >= _WORTH_TELLING:
+        return f"Each human vote counts as {multiplier:.1f} beside these judges."
+    return "These judges add next to nothing to the votes of people."
 
 
 def position_words(who: str, swaps: Swaps, places: Places) -> str:

@@ -45,19 +45,22 @@ def headline(
     summary: Summary | None,
     interval: Interval | None,
     where: str | None,
+    *,
+    final: bool = False,
 ) -> str:
     """One or two sentences on what the votes say about the challenger.
 
     ``tally`` and ``summary`` describe the same votes. ``where`` says on which prompts in words that follow a
-    verb: "in-domain", "on coding". Without an interval to show, the counts stand alone.
+    verb: "in-domain", "on coding". Without an interval to show, the counts stand alone. ``final``: no vote will follow,
+    so nothing is "too early".
     """
     place = f" {where}" if where else ""
     standing = verdict(summary, interval)
     if summary is None or interval is None or standing in (Standing.NOTHING_YET, Standing.TOO_EARLY):
-        return _counts_alone(challenger, baseline, tally, summary, place)
+        return _counts_alone(challenger, baseline, tally, summary, place, final=final)
     found = f"{_counts(tally)} {rate_words(tally, summary)}; {range_words(interval)}."
     if standing is Standing.OPEN:
-        return f"{challenger} is preferred{place} in {found} {open_question(summary.p)}"
+        return f"{challenger} is preferred{place} in {found} {open_question(summary.p, final=final)}"
     return f"{challenger} is {standing} than {baseline}{place}: preferred in {found}"
 
 
@@ -79,17 +82,21 @@ def percent(rate: float) -> str:
     return claims_too_much.get(shown, shown)
 
 
-def _counts_alone(challenger: str, baseline: str, tally: Tally, summary: Summary | None, place: str) -> str:
+def _counts_alone(
+    challenger: str, baseline: str, tally: Tally, summary: Summary | None, place: str, *, final: bool
+) -> str:
+    two = f"{challenger} against {baseline}{place}"
     if summary is None:
-        return f"No votes yet on {challenger} against {baseline}{place}."
+        return f"Nobody voted on {two}." if final else f"No votes yet on {two}."
+    early = "Too few" if final else "Too early"
     if tally.n == 1:
         found = "is a tie" if tally.ties else f"prefers {challenger if tally.wins else baseline}"
-        return f"The only vote so far on {challenger} against {baseline}{place} {found}. Too early to say more."
+        return f"The only vote{'' if final else ' so far'} on {two} {found}. {early} to say more."
     if tally.decisive == 0:
-        counts = f"All {tally.n:,} votes on {challenger} against {baseline}{place} are ties"
+        counts = f"All {tally.n:,} votes on {two} are ties"
     else:
         counts = f"{challenger} is preferred{place} in {_counts(tally)}"
-    return f"{counts}. Too early for a range: {shortage(summary)}."
+    return f"{counts}. {early} for a range: {shortage(summary)}."
 
 
 def shortage(summary: Summary, votes: str = "votes") -> str:
@@ -127,8 +134,9 @@ def range_words(interval: Interval) -> str:
     return f"on prompts like these the true rate could be anywhere from {low} to {high}"
 
 
-def open_question(p: float) -> str:
-    """What may not be said yet, where the range includes one half."""
+def open_question(p: float, *, final: bool = False) -> str:
+    """What may not be said, yet or at all, where the range includes one half."""
     if abs(p - EVEN) <= _SAME:
         return "Neither is ahead."
-    return "Too early to call it better." if p > EVEN else "Too early to call it worse."
+    called = "better" if p > EVEN else "worse"
+    return f"That is not enough to call it {called}." if final else f"Too early to call it {called}."

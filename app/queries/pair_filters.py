@@ -15,7 +15,8 @@ from sqlalchemy.orm import Session, aliased
 
 from app.domain.terms import Domain, PairKind, VoterKind
 from app.models import EvalBatch, Pair, Prompt, Response, Tally
-from app.queries.pair_judges import PairJudges, judged_as
+from app.queries.pair_judges import PairJudges, judged_as, judged_by
+from app.queries.pair_search import says
 
 First, Second = aliased(Response), aliased(Response)
 """The two responses of a pair."""
@@ -55,6 +56,13 @@ class PairSort(StrEnum):
     DISAGREEMENT = "disagreement"
 
 
+class PairLength(StrEnum):
+    """Pairs by how much longer one text is than the other, in characters."""
+
+    ALIKE = "alike"  # the longer one by a fifth at most
+    TWICE = "twice"  # at least twice as long as the other
+
+
 @dataclass(frozen=True)
 class PairFilter:
     """What a reader asks for; as it stands here, all pairs in the order of their prompts."""
@@ -64,9 +72,12 @@ class PairFilter:
     outcome: PairOutcome | None = None
     challenger: uuid.UUID | None = None
     text: str = ""
-    """Stands in the prompt or in one of the responses, in capitals or not."""
+    """Words of which each stands in the prompt, in a response or in a voter's reason; see ``pair_search``."""
     flagged: bool = False
     """Only pairs in which a text says who wrote it."""
+    length: PairLength | None = None
+    judge: uuid.UUID | None = None
+    """Only pairs on which this judge gave a verdict; what ``judges`` asks is then asked of this one."""
     judges: PairJudges | None = None
     sort: PairSort = PairSort.PROMPT
 
@@ -89,17 +100,24 @@ def outcome_of(batch: EvalBatch) -> ColumnElement[str]:
     )
 
 
-def pairs_with(batch: EvalBatch, *columns: Any) -> Select[*tuple[Any, ...]]:
-    """These columns for every pair of the batch, with its prompt, its responses and its tally at hand."""
+def tallied(batch: EvalBatch, *columns: Any) -> Select[*tuple[Any, ...]]:
+    """These columns for every pair of the batch, with its tally at hand."""
     tally = and_(Tally.pair_id == Pair.id, Tally.voter_kind == VoterKind.RATER)
     return (
         select(*columns)
         .select_from(Pair)
+        .join(Tally, tally, isouter=True)
+        .where(Pair.eval_batch_id == batch.id, Pair.kind == PairKind.MAIN)
+    )
+
+
+def pairs_with(batch: EvalBatch, *columns: Any) -> Select[*tuple[Any, ...]]:
+    """The same with its prompt and its responses at hand as well."""
+    return (
+        tallied(batch, *columns)
         .join(Prompt, Prompt.id == Pair.prompt_id)
         .join(First, First.id == Pair.first_response_id)
         .join(Second, Second.id == Pair.second_response_id)
-        .join(Tally, tally, isouter=True)
-        .where(Pair.eval_batch_id == batch.id, Pair.kind == PairKind.MAIN)
     )
 
 
@@ -118,12 +136,21 @@ def conditions(session: Session, batch: EvalBatch, wanted: PairFilter) -> list[C
         found.append(or_(Pair.first_id == wanted.challenger, Pair.second_id == wanted.challenger))
     if wanted.flagged:
         found.append(flagged)
+    if wanted.length is not None:
+        found.append(_gap(wanted.length))
+    if wanted.judge is not None:
+        found.append(judged_by(batch, wanted.judge))
     if wanted.judges is not None:
-        found.append(judged_as(batch, wanted.judges))
-    if wanted.text:
-        texts = (First.text, Second.text)
-        found.append(or_(_asked(session, wanted.text), *(_holds(text, wanted.text) for text in texts)))
-    return found
+        found.append(judged_as(batch, wanted.judges, wanted.judge))
+    return [*found, *says(session, wanted.text, First.text, Second.text)]
+
+
+def _gap(wanted: PairLength) -> ColumnElement[bool]:
+    """Whether the two texts differ that much in length. Whole numbers, so that a border falls the same everywhere."""
+    first, second = func.length(First.text), func.length(Second.text)
+    if wanted is PairLength.ALIKE:
+        return and_(5 * first <= 6 * second, 5 * second <= 6 * first)
+    return or_(first >= 2 * second, second >= 2 * first)
 
 
 def order_of(sort: PairSort, members: Sequence[uuid.UUID]) -> list[ColumnElement[Any]]:
@@ -138,19 +165,3 @@ def order_of(sort: PairSort, members: Sequence[uuid.UUID]) -> list[ColumnElement
             return [func.abs(func.length(First.text) - func.length(Second.text)).desc(), *by_prompt]
         case PairSort.DISAGREEMENT:
             return [_spread.desc(), votes.desc(), *by_prompt]
-
-
-def _holds(text: ColumnElement[str] | Any, wanted: str) -> ColumnElement[bool]:
-    held: ColumnElement[bool] = text.icontains(wanted, autoescape=True)
-    return held
-
-
-def _asked(session: Session, wanted: str) -> ColumnElement[bool]:
-    """Whether a turn of the prompt holds the text. Turn by turn: stored JSON writes quotes in its own way."""
-    if session.get_bind().dialect.name == "postgresql":
-        turn = func.jsonb_array_elements(Prompt.messages).table_valued("value", name="turn")
-        content = func.jsonb_extract_path_text(turn.c.value, "content")
-    else:
-        turn = func.json_each(Prompt.messages).table_valued("value", name="turn")
-        content = func.json_extract(turn.c.value, "$.content")
-    return select(1).select_from(turn).where(_holds(content, wanted)).correlate(Prompt).exists()

@@ -24,8 +24,9 @@ from app.queries.pair_filters import (
     order_of,
     outcome_of,
     pairs_with,
+    tallied,
 )
-from app.queries.pair_judges import has_judges
+from app.queries.pair_judges import judges_heard
 from app.queries.pair_tallies import of_second
 from app.queries.reveal import Member, PairsBatch, Reading, batch_of
 from app.queries.suites import messages_of
@@ -80,8 +81,8 @@ class PairList:
     categories: tuple[str, ...]
     flagged: int
     """How many pairs of the batch hold a text that says who wrote it, settled ones among them."""
-    judged: bool
-    """Whether a judge gave a verdict."""
+    judges: tuple[Member, ...]
+    """The judges that gave a verdict."""
     window: Window
     rows: tuple[PairRow, ...]
     read_elsewhere: tuple[Member, ...]
@@ -106,18 +107,16 @@ def pairs_page(session: Session, batch_id: uuid.UUID, wanted: PairFilter, page: 
     stored, batch = batch_of(session, batch_id)
     if batch.reading is not Reading.OPEN:
         return PairsPage(batch, wanted, None)
-    chosen = conditions(session, stored, wanted)
-    matching = session.scalar(pairs_with(stored, func.count()).where(*chosen)) or 0
     counts = _counts(session, stored)
-    window = Window.over(Wanted(wanted.text, page), matching, sum(counts.values()), PAGE)
     members = (batch.baseline, *batch.challengers)
-    query = (
-        pairs_with(stored, *_columns(stored))
-        .where(*chosen)
-        .order_by(*order_of(wanted.sort, [member.id for member in members]))
-        .limit(PAGE)
-        .offset(window.before)
-    )
+    order = order_of(wanted.sort, [member.id for member in members])
+    # Ids first: a search that reads every text then reads it once, not to count and again to cut the page.
+    ids = session.scalars(
+        pairs_with(stored, Pair.id).where(*conditions(session, stored, wanted)).order_by(*order)
+    ).all()
+    window = Window.over(Wanted(wanted.text, page), len(ids), sum(counts.values()), PAGE)
+    of_page = Pair.id.in_(ids[window.before : window.last])
+    query = pairs_with(stored, *_columns(stored)).where(of_page).order_by(*order)
     names = {member.id: member.name for member in members}
     return PairsPage(
         batch,
@@ -125,8 +124,8 @@ def pairs_page(session: Session, batch_id: uuid.UUID, wanted: PairFilter, page: 
         PairList(
             counts=counts,
             categories=_categories(session, stored),
-            flagged=session.scalar(pairs_with(stored, func.count()).where(flagged)) or 0,
-            judged=session.scalar(has_judges(stored)) is not None,
+            flagged=session.scalar(tallied(stored, func.count()).where(flagged)) or 0,
+            judges=judges_heard(session, stored),
             window=window,
             rows=tuple(_row(names, *row) for row in session.execute(query)),
             read_elsewhere=_read_elsewhere(session, batch_id),
@@ -192,7 +191,7 @@ def shortened(text: str, limit: int) -> str:
 
 def _counts(session: Session, batch: EvalBatch) -> dict[PairOutcome, int]:
     outcome = outcome_of(batch).label("outcome")
-    found = pairs_with(batch, outcome).subquery()
+    found = tallied(batch, outcome).subquery()
     query = select(found.c.outcome, func.count()).group_by(found.c.outcome)
     counts = {PairOutcome(value): count for value, count in session.execute(query)}
     return {value: counts.get(value, 0) for value in PairOutcome}

@@ -15,6 +15,7 @@ from app.queries.contrasts import contrasts
 from app.queries.controls import Canaries, Gold, Placebo, checks_of
 from app.queries.judge_results import JudgeResults, judge_results
 from app.queries.judged import Heard
+from app.queries.provenance import provenance
 from app.queries.quality import Excluded, sheets_of
 from app.queries.ranking import ranking
 from app.queries.report_judges import cell_told, judges_of_batch, judges_of_matchups
@@ -81,6 +82,7 @@ def report(
             blindness(session, page, answers=answers, flags=flags),
             suspect=checks.suspect,
         ),
+        "provenance": provenance(session, session.get_one(EvalBatch, batch_id)),
     }
 
 
@@ -103,6 +105,7 @@ def _matchup(matchup: Matchup) -> dict[str, Any]:
         "baseline": matchup.first,
         "challenger": matchup.second,
         "sentence": matchup.sentence,
+        "fixed_sentence": matchup.fixed_sentence,
         "raters": {
             "all": cell_told(matchup.whole),
             "domains": {cell.label: cell_told(cell) for cell in matchup.domains},

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.domain.errors import NotFoundError
+from app.domain.intervals import fixed
 from app.domain.tally import ClusterSums, PromptCounts, Tally, summarise
 from app.domain.terms import Domain
 from app.domain.words import headline
@@ -29,6 +30,8 @@ class Matchup:
     first_id: uuid.UUID
     second_id: uuid.UUID
     sentence: str
+    fixed_sentence: str
+    """The same for a finished report, with the fixed interval."""
     whole: Cell
     domains: tuple[Cell, ...]
     categories: tuple[Cell, ...]
@@ -84,13 +87,15 @@ def _matchup(first: str, second: str, counts: MatchupCounts, label: str) -> Matc
     categories = list(dict.fromkeys(counts.categories))
     summary = summarise(ClusterSums.from_counts(votes))
     where = DOMAIN_WORDS[present[0]] if len(present) == 1 else None
+    said = second, first, votes.total, summary
     everybody = votes + counts.left_out
     return Matchup(
         first=first,
         second=second,
         first_id=counts.first_id,
         second_id=counts.second_id,
-        sentence=label + headline(second, first, votes.total, summary, live_of(summary), where),
+        sentence=label + headline(*said, live_of(summary), where),
+        fixed_sentence=label + headline(*said, fixed(summary) if summary else None, where, final=True),
         whole=_cell("all prompts", votes),
         domains=tuple(_cell(DOMAIN_WORDS[one], votes, counts.domains == one) for one in present),
         categories=tuple(_cell(category_words(one), votes, counts.categories == one) for one in categories),

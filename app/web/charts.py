@@ -82,25 +82,30 @@ class Forest:
     ticks: tuple[Tick, ...]
 
 
-def forest(rows: Sequence[Estimate]) -> Forest:
+def forest(rows: Sequence[Estimate], *, final: bool = False) -> Forest:
     """Lay out win rates with their intervals on a common axis from 0% to 100%.
 
-    Each interval is cut at 50%, so that the picture shows how much of it lies on either side.
+    Each interval is cut at 50%, so that the picture shows how much of it lies on either side. ``final``: a finished
+    report, where the fixed interval stands alone.
     """
     marks = tuple(
         ForestMark(
             row=row,
             text_y=index * ROW_HEIGHT + 18,
             bar_y=index * ROW_HEIGHT + BAR_Y,
-            live=_cut(row.live),
+            live=() if final else _cut(row.live),
             fixed=_cut(row.fixed),
-            point=None if row.win_rate is None or row.live is None else _percent(row.win_rate),
+            point=_point(row, row.fixed if final else row.live),
         )
         for index, row in enumerate(rows)
     )
     ticks = tuple(Tick(at=at, label=f"{at}%") for at in (0, 25, 50, 75, 100))
     axis_y = len(rows) * ROW_HEIGHT
     return Forest(height=axis_y + 26, axis_y=axis_y, even=50.0, marks=marks, ticks=ticks)
+
+
+def _point(row: Estimate, interval: tuple[float, float] | None) -> float | None:
+    return None if row.win_rate is None or interval is None else _percent(row.win_rate)
 
 
 def _percent(share: float) -> float:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from app.domain.terms import Domain
 from app.queries.pair import pair_page
-from app.queries.pair_filters import PairFilter, PairOutcome, PairSort
+from app.queries.pair_filters import PairFilter, PairLength, PairOutcome, PairSort
 from app.queries.pair_judges import PairJudges
 from app.queries.pairs import pairs_page
 from app.web.deps import AdminDep, ReadDep
@@ -31,12 +31,24 @@ def wanted_pairs(
     challenger: Chosen[uuid.UUID] = None,
     text: Annotated[str, Query(max_length=200)] = "",
     flagged: Chosen[bool] = None,
+    length: Chosen[PairLength] = None,
+    judge: Chosen[uuid.UUID] = None,
     judges: Chosen[PairJudges] = None,
     sort: Chosen[PairSort] = None,
 ) -> PairFilter:
     """What the form of the list asks for."""
-    order = sort or PairSort.PROMPT
-    return PairFilter(category, domain, outcome, challenger, text.strip(), bool(flagged), judges, order)
+    return PairFilter(
+        category=category,
+        domain=domain,
+        outcome=outcome,
+        challenger=challenger,
+        text=text.strip(),
+        flagged=bool(flagged),
+        length=length,
+        judge=judge,
+        judges=judges,
+        sort=sort or PairSort.PROMPT,
+    )
 
 
 WantedDep = Annotated[PairFilter, Depends(wanted_pairs)]

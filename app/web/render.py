@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.responses import HTMLResponse
 
 from app.config import ROOT
@@ -42,6 +43,13 @@ _PAGES = (
 )
 
 
+@lru_cache(maxsize=32)
+def style_of(*sheets: str) -> Markup:
+    """Style sheets by name as one element, for a file that has to stand alone."""
+    rules = "\n".join((_STATIC / f"css/{sheet}.css").read_text(encoding="utf-8") for sheet in sheets)
+    return Markup("<style>\n{}</style>").format(Markup(rules))  # noqa: S704 (files of ours)
+
+
 @lru_cache(maxsize=256)
 def asset(path: str) -> str:
     """Address of a static file, with a piece of its hash so that browsers may keep it for ever."""
@@ -64,6 +72,11 @@ def make_environment() -> Environment:
 
 
 _environment = make_environment()
+
+
+def write(template: str, **context: Any) -> str:
+    """A text that is no answer to a request, such as a file to keep."""
+    return _environment.get_template(template).render(**context)
 
 
 def setup_state(request: Request) -> SetupState:

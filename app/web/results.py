@@ -10,6 +10,7 @@ from starlette.responses import Response
 from app.models import EvalBatch
 from app.queries.blindness import blindness
 from app.queries.controls import checks_of
+from app.queries.exports import FORMATS
 from app.queries.judge_results import judge_results
 from app.queries.results import results_page
 from app.queries.statistics import points_up_to_now, statistics
@@ -30,6 +31,7 @@ def _of(session: Session, batch_id: uuid.UUID) -> dict[str, Any]:
         "judges": judge_results(session, page),
         "statistics": found,
         "points": [points_up_to_now(found, matchup) for matchup in page.matchups],
+        "exports": FORMATS,
     }
 
 

@@ -12,9 +12,12 @@ from app.domain.errors import NotFoundError
 from app.domain.recipes import find_recipe, shipped_recipes
 from app.models import Run
 from app.queries.checkpoints import checkpoint_page, checkpoints_page
+from app.queries.model_card import model_card
 from app.queries.runs import run_page, runs_page
 from app.services import runs as run_service
 from app.web.deps import AdminDep, NowDep, ReadDep, WantedDep, WriteDep
+from app.web.downloads import attachment
+from app.web.model_card import card_of
 from app.web.render import render
 
 router = APIRouter()
@@ -85,6 +88,14 @@ def retry_run(_: AdminDep, session: WriteDep, now: NowDep, run_id: uuid.UUID) ->
 def checkpoints(request: Request, _: AdminDep, session: ReadDep, wanted: WantedDep) -> Response:
     """All checkpoints."""
     return render(request, "checkpoints/page.html", page=checkpoints_page(session, wanted))
+
+
+@router.get("/checkpoints/{checkpoint_id}/card.md")
+def checkpoint_card(_: AdminDep, session: ReadDep, checkpoint_id: uuid.UUID) -> Response:
+    """Its model card, as the README.md of a model repository."""
+    headers = attachment("README.md")
+    content = card_of(model_card(session, checkpoint_id))
+    return Response(content, media_type="text/markdown; charset=utf-8", headers=headers)
 
 
 @router.get("/checkpoints/{checkpoint_id}")

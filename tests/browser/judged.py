@@ -26,13 +26,13 @@ REASONS = (
 )
 
 
-def _text(number: int, baseline: bool) -> str:
+def text_of(number: int, baseline: bool) -> str:
     """The challenger mostly writes a little more."""
     more = " And one more thought that follows from it." * ((number * 7 + 3 * (not baseline)) % 6)
     return reply(number, baseline) + more
 
 
-def _taste(share: float, seed: str, first: float = 0.0) -> Says:
+def taste(share: float, seed: str, first: float = 0.0) -> Says:
     """Prefers the trained text in this share of prompts, and in ``first`` of all whatever stands first."""
 
     def says(ballot: BlindBallot) -> Choice:
@@ -54,7 +54,7 @@ def _broken(share: float, otherwise: Says) -> Says:
     return lambda ballot: dice.choice(bad) if dice.random() < share else otherwise(ballot)
 
 
-def _say(arena: Arena, batch: EvalBatch, judge: Judge, says: Says, **how: object) -> None:
+def say_in(arena: Arena, batch: EvalBatch, judge: Judge, says: Says, **how: object) -> None:
     rules = Rules(secret=arena.settings.secret_key(), lease=timedelta(hours=1), grace=timedelta(minutes=2))
     dice = random.Random(3)  # noqa: S311 - the same picture every time
     with arena.writing() as session:
@@ -78,21 +78,21 @@ def judged(arena: Arena) -> list[Page]:
     made = {}
     for seed, name in enumerate(("one", "two", "half", "simulated", "unparsed", "alone", "waiting")):
         made[name] = new(name=f"judged-{name}", seed=seed, votes_per_pair=2)
-        arena.write(made[name], _text)
+        arena.write(made[name], text_of)
         if name not in ("alone", "waiting"):
             for rater, says in (("ines", 0.7), ("otto", 0.6)):
                 dice = random.Random(rater)  # noqa: S311 - the same picture every time
                 wanted = dice.choices([SECOND, TIE, FIRST], [says, 0.1, 0.9 - says], k=57)
                 arena.vote(made[name], wanted, voter=rater)
-    _say(arena, made["one"], haiku, _taste(0.7, "h"))
-    _say(arena, made["two"], haiku, _taste(0.7, "h", first=0.25))
-    _say(arena, made["two"], opus, _taste(0.6, "o", first=0.05))
-    _say(arena, made["half"], haiku, _taste(0.7, "h"), most=17)
-    _say(arena, made["half"], opus, _taste(0.6, "o"), most=9, mode=SwapMode.DECISIVE)
-    _say(arena, made["simulated"], played, longer)
-    _say(arena, made["unparsed"], haiku, _broken(0.45, _taste(0.7, "h")))
-    _say(arena, made["alone"], opus, _taste(0.8, "o"))
-    _say(arena, made["waiting"], opus, _taste(0.8, "o"), most=0)
+    say_in(arena, made["one"], haiku, taste(0.7, "h"))
+    say_in(arena, made["two"], haiku, taste(0.7, "h", first=0.25))
+    say_in(arena, made["two"], opus, taste(0.6, "o", first=0.05))
+    say_in(arena, made["half"], haiku, taste(0.7, "h"), most=17)
+    say_in(arena, made["half"], opus, taste(0.6, "o"), most=9, mode=SwapMode.DECISIVE)
+    say_in(arena, made["simulated"], played, longer)
+    say_in(arena, made["unparsed"], haiku, _broken(0.45, taste(0.7, "h")))
+    say_in(arena, made["alone"], opus, taste(0.8, "o"))
+    say_in(arena, made["waiting"], opus, taste(0.8, "o"), most=0)
     arena.close(made["two"])
     here = f"/batches/{made['two'].id}/pairs"
     return [

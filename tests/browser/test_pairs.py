@@ -25,7 +25,7 @@ def test_the_list_narrows_in_place_and_the_address_follows(page: Page, arena: Ar
     expect(status).to_have_text("1–25 of 30")  # noqa: RUF001
     page.get_by_label("Domain").select_option("in-domain")
     expect(status).to_contain_text("15 pairs that fit")
-    search = page.get_by_label("Search prompts and responses")
+    search = page.get_by_label("Search prompts, responses and reasons")
     search.fill("NUMBER 28?")
     search.press("Enter")
     expect(status).to_contain_text("1 of 1 pair that fits")

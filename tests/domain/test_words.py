@@ -10,19 +10,44 @@ RANGE = "on prompts like these the true rate could be anywhere from"
 WIN, LOSS, TIE = Tally(1, 0, 0), Tally(0, 1, 0), Tally(0, 0, 1)
 
 
-def sentence(per_prompt: list[Tally], where: str | None = None, interval: Interval | None = None) -> str:
+def sentence(
+    per_prompt: list[Tally], where: str | None = None, interval: Interval | None = None, *, final: bool = False
+) -> str:
     """The headline of a study with these votes, one tally a prompt."""
     summary = summarise(ClusterSums.from_tallies(per_prompt))
     if interval is None and summary is not None:
         interval = live(summary)
     total = sum(per_prompt, Tally(0, 0, 0))
-    return headline("brie-v2/epoch-2", "base", total, summary, interval, where)
+    return headline("brie-v2/epoch-2", "base", total, summary, interval, where, final=final)
 
 
 def test_the_sentence_of_the_first_study() -> None:
     assert sentence([WIN] * 10 + [LOSS] * 3, "in-domain", Interval(0.3675, 0.9756)) == (
         f"brie-v2/epoch-2 is preferred in-domain in 10 of 13 (77%); {RANGE} 37% to 98%. Too early to call it better."
     )
+
+
+@pytest.mark.parametrize(
+    ("votes", "interval", "said"),
+    [
+        ([], None, "Nobody voted on brie-v2/epoch-2 against base."),
+        ([WIN], None, "The only vote on brie-v2/epoch-2 against base prefers brie-v2/epoch-2. Too few to say more."),
+        ([WIN] * 4, None, ("brie-v2/epoch-2 is preferred in 4 of 4. Too few for a range: it needs at least 5 prompts "
+         "with votes and has 4.")),
+        ([WIN] * 10 + [LOSS] * 3, Interval(0.48, 0.92), (f"brie-v2/epoch-2 is preferred in 10 of 13 (77%); {RANGE} "
+         "48% to 92%. That is not enough to call it better.")),
+        ([WIN] * 3 + [LOSS] * 10, Interval(0.08, 0.52), (f"brie-v2/epoch-2 is preferred in 3 of 13 (23%); {RANGE} "
+         "8% to 52%. That is not enough to call it worse.")),
+        ([WIN] * 6 + [LOSS] * 6, Interval(0.2, 0.8), (f"brie-v2/epoch-2 is preferred in 6 of 12 (50%); {RANGE} "
+         "20% to 80%. Neither is ahead.")),
+        ([WIN] * 12 + [LOSS], Interval(0.6, 0.99), ("brie-v2/epoch-2 is better than base: preferred in 12 of 13 "
+         f"(92%); {RANGE} 60% to 99%.")),
+    ],
+)  # fmt: skip
+def test_when_no_vote_will_follow_nothing_is_too_early(
+    votes: list[Tally], interval: Interval | None, said: str
+) -> None:
+    assert sentence(votes, interval=interval, final=True) == said
 
 
 def test_no_votes_yet() -> None:

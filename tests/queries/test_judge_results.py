@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.db import Database
 from app.domain.terms import BallotState, CallState, Choice, Design, Order, Outcome, StopReason, SwapMode
-from app.models import Ballot, EvalBatch, JudgeCall, Verdict
+from app.models import Ballot, EvalBatch, Judge, JudgeCall, Verdict
 from app.queries.ballots import BlindBallot
 from app.queries.judge_results import JudgeResults, judge_results
 from app.queries.pair import pair_page
@@ -204,9 +204,11 @@ def test_judges_among_each_other_with_people_and_people_among_themselves(session
 
 def test_pairs_are_found_by_what_judges_say_of_them(session: Session, tmp_path: Path) -> None:
     batch = make_study(session, tmp_path, prompts=6).batch
-    say(session, batch, judge_called(session, "one"), with_marker("Member 1"))
+    one, odd, late = (judge_called(session, name) for name in ("one", "odd", "late"))
+    say(session, batch, one, with_marker("Member 1"))
+    say(session, batch, late, with_marker("Member 1"), most=2)
     say(
-        session, batch, judge_called(session, "odd"),
+        session, batch, odd,
         lambda b: Choice.A if "number 2" in b.text_a else with_marker(f"Member {int('number 4' not in b.text_a)}")(b),
     )  # fmt: skip
     vote_blind(
@@ -215,16 +217,26 @@ def test_pairs_are_found_by_what_judges_say_of_them(session: Session, tmp_path: 
     )  # fmt: skip
     eval_batches.close(session, batch, now=NOW)
 
-    def found(wanted: PairJudges) -> set[str]:
-        rows = pairs_page(session, batch.id, PairFilter(judges=wanted)).found.rows
-        return {row.prompt for row in rows}
+    def found(wanted: PairJudges | None, judge: Judge | None = None) -> set[str]:
+        asked = PairFilter(judges=wanted, judge=judge.id if judge else None)
+        return {row.prompt for row in pairs_page(session, batch.id, asked).found.rows}
 
     assert found(PairJudges.ORDERS) == {"Question number 2?"}
     assert found(PairJudges.JUDGES) == {"Question number 2?", "Question number 4?"}
     assert found(PairJudges.PEOPLE) == {"Question number 2?", "Question number 4?", "Question number 5?"}
+    assert len(found(None, one)) == len(found(None, odd)) == 6
+    assert len(found(None, late)) < 3
+    assert found(PairJudges.ORDERS, odd) == {"Question number 2?"}
+    assert found(PairJudges.ORDERS, one) == found(PairJudges.JUDGES, late) - found(None, late) == set()
+    assert found(PairJudges.JUDGES, one) == {"Question number 2?", "Question number 4?"}
+    assert found(PairJudges.PEOPLE, one) == {"Question number 5?"}
+    assert found(PairJudges.PEOPLE, odd) == {"Question number 2?", "Question number 4?", "Question number 5?"}
+    listed = pairs_page(session, batch.id, PairFilter()).found.judges
+    assert [(judge.id, judge.name) for judge in listed] == [(late.id, "late"), (odd.id, "odd"), (one.id, "one")]
     row = pairs_page(session, batch.id, PairFilter(judges=PairJudges.ORDERS)).found.rows[0]
     pair = pair_page(session, batch.id, row.id, PairFilter()).pair
-    assert [[vote.voter for vote in votes] for votes in pair.by_judges] == [["odd", "odd"], ["one", "one"]]
+    by = [[vote.voter for vote in votes] for votes in pair.by_judges if votes[0].voter != "late"]
+    assert by == [["odd", "odd"], ["one", "one"]]
     assert {vote.confidence for votes in pair.by_judges for vote in votes} == {"high"}
     assert [vote.voter for vote in pair.by_people] == ["ann"]
 

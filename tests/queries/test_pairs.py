@@ -13,7 +13,7 @@ from app.domain.terms import Choice, Design, Domain, FinishReason, Outcome, Pair
 from app.models import Ballot, EvalBatch, Pair, Prompt, Response, Voter
 from app.queries.paging import Window
 from app.queries.pair import PairView, pair_page
-from app.queries.pair_filters import PairFilter, PairOutcome, PairSort
+from app.queries.pair_filters import PairFilter, PairLength, PairOutcome, PairSort
 from app.queries.pairs import PAGE, PairList, pairs_page
 from app.queries.reveal import Reading
 from app.services import assignment, eval_batches, voting
@@ -273,6 +273,12 @@ def library(session: Session, tmp_path: Path) -> EvalBatch:
         ("\\", [3]),
         ("role", []),
         ("content", []),
+        ("it nothing", []),
+        ("runs hello", [0]),  # one word in the text, the other in the prompt
+        ("50 enough", [1]),
+        ('"50 of it"', [1]),
+        ('"50 it"', []),
+        ('more "', []),
         ("'; drop table pair; --", []),
     ],
 )
@@ -281,6 +287,19 @@ def test_search_looks_in_prompts_and_in_both_responses(
 ) -> None:
     order = {row.id: place for place, row in enumerate(found(session, library).rows)}
     assert [order[row.id] for row in found(session, library, text=text).rows] == expected
+
+
+def test_search_looks_in_what_voters_said(session: Session, tmp_path: Path) -> None:
+    batch = make_study(session, tmp_path, prompts=3).batch
+    rater, rng = make_rater(session, "ines"), random.Random(4)  # noqa: S311
+    for reason in ("Drier than a biscuit", "warm"):
+        ballot = assignment.issue(session, batch.id, rater, rules=RULES, now=NOW, rng=rng)
+        assert ballot is not None
+        voting.cast(session, ballot.id, rater, Choice.A, rules=RULES, now=NOW, reason=reason)
+    close(session, batch)
+    assert len(found(session, batch, text="biscuit").rows) == 1
+    assert len(found(session, batch, text="BISCUIT member question drier").rows) == 1
+    assert found(session, batch, text="biscuit warm").rows == ()
 
 
 @on_sqlite
@@ -309,6 +328,18 @@ def test_the_biggest_difference_in_length_comes_first(session: Session, tmp_path
     text = by_number({0: ("a", "bb"), 1: ("x" * 900, "y"), 2: ("y", "x" * 30), 3: ("aa", "bb")})
     batch = close(session, make_study(session, tmp_path, prompts=4, text=text).batch)
     assert prompts(found(session, batch, sort=PairSort.LENGTH)) == [1, 2, 0, 3]
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"), [(None, [0, 1, 2, 3, 4]), (PairLength.ALIKE, [0, 3]), (PairLength.TWICE, [2, 4])]
+)
+def test_pairs_can_be_asked_for_by_how_far_their_lengths_are_apart(
+    session: Session, tmp_path: Path, length: PairLength | None, expected: list[int]
+) -> None:
+    sizes = {0: (100, 120), 1: (121, 100), 2: (50, 100), 3: (7, 7), 4: (0, 3)}
+    text = by_number({number: ("x" * one, "y" * other) for number, (one, other) in sizes.items()})
+    batch = close(session, make_study(session, tmp_path, prompts=5, text=text).batch)
+    assert prompts(found(session, batch, length=length)) == expected
 
 
 # ------------------------------------------------------------------------------------------------- the pages

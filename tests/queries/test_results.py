@@ -167,7 +167,7 @@ def test_the_report_has_the_promised_shape(session: Session, mixed: EvalBatch) -
     told = report(session, mixed.id)
     assert told.keys() == {
         "schema", "batch", "mapping_suspect", "matchups", "excluded", "quality", "placebo", "canaries", "gold", "leaks",
-        "judges", "agreement", "contrasts", "ranking", "panel",
+        "judges", "agreement", "contrasts", "ranking", "panel", "provenance",
     }  # fmt: skip
     assert told["schema"] == "brie-arena-report/1"
     assert told["batch"] == {
@@ -177,11 +177,12 @@ def test_the_report_has_the_promised_shape(session: Session, mixed: EvalBatch) -
     }  # fmt: skip
     matchup = told["matchups"][0]
     assert matchup.keys() == {
-        "baseline", "challenger", "sentence", "raters", "over_votes", "variance", "settled", "judges", "judge",
-        "combined",
+        "baseline", "challenger", "sentence", "fixed_sentence", "raters", "over_votes", "variance", "settled",
+        "judges", "judge", "combined",
     }  # fmt: skip
     assert [point["votes"] for point in matchup["over_votes"]] == [1, 2, 3, 4, 5, 6]
     assert matchup["over_votes"][-1] == {"votes": 6, "win_rate": pytest.approx(4 / 6), "live": None}
+    assert told["provenance"].keys() == {"software", "suite", "plan", "checkpoints"}
     assert (matchup["judges"], matchup["judge"], told["judges"], told["agreement"]) == (None, {}, [], [])
     assert matchup["raters"].keys() == {"all", "domains", "categories", "with_settled", "with_everybody"}
     assert matchup["raters"]["all"] == {

@@ -25,6 +25,15 @@ class Loss:
     loss: float
 
 
+def test_in_a_finished_report_the_fixed_interval_stands_alone() -> None:
+    (mark,) = forest([Row((0.37, 0.98), 10 / 13, (0.48, 0.92))], final=True).marks
+    assert mark.live == ()
+    assert [(s.side, s.x, s.width) for s in mark.fixed] == [("first", 48.0, 2.0), ("second", 50.0, 42.0)]
+    assert mark.point == 76.923
+    (early,) = forest([Row((0.37, 0.98), 10 / 13)], final=True).marks
+    assert (early.fixed, early.point) == ((), None)
+
+
 def test_an_interval_across_even_is_cut_into_both_sides() -> None:
     (mark,) = forest([Row((0.37, 0.98), 10 / 13)]).marks
     assert [(s.side, s.x, s.width) for s in mark.live] == [("first", 37.0, 13.0), ("second", 50.0, 48.0)]

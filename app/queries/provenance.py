@@ -1,0 +1,96 @@
+"""What a result was made from: frozen plan, suite, checkpoints with their hashes, and the engines that wrote."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app import __version__
+from app.domain.terms import PairKind
+from app.models import BaseModel, BatchCheckpoint, Checkpoint, Dataset, EvalBatch, Pair, Prompt, Response, Run, Suite
+
+
+def provenance(session: Session, batch: EvalBatch) -> dict[str, Any]:
+    """A part of the report: all that somebody would need to make the same comparison again."""
+    suite = session.get_one(Suite, batch.suite_id)
+    prompts = session.scalar(select(func.count()).select_from(Prompt).where(Prompt.suite_id == suite.id))
+    written = _written(session, batch.id)
+    return {
+        "software": {"brie-arena": __version__},
+        "suite": {"name": suite.name, "version": suite.version, "sha256": suite.sha256, "prompts": prompts},
+        "plan": {
+            "design": batch.design.value,
+            "replicates": batch.replicates,
+            "votes_per_pair": batch.votes_per_pair,
+            "seed": batch.seed,
+            "sampling": dict(sorted(batch.sampling.items())),
+            "system_prompt": batch.system_prompt,
+            "one_rater_may_meet_a_baseline_text_again": batch.allow_repeats,
+            "launched_at": _time(batch.created_at),
+            "closed_at": _time(batch.closed_at),
+        },
+        "checkpoints": [
+            {**_checkpoint(*row), **{name: sorted(found) for name, found in written.get(row[1], {}).items()}}
+            for row in _members(session, batch.id)
+        ],
+    }
+
+
+def _members(session: Session, batch_id: uuid.UUID) -> list[Any]:
+    """The checkpoints in the order of the plan, the baseline first, with their fingerprint at launch and lineage."""
+    query = (
+        select(Checkpoint, BatchCheckpoint.fingerprint, BaseModel, Run, Dataset)
+        .join(BatchCheckpoint, BatchCheckpoint.checkpoint_id == Checkpoint.id)
+        .join(BaseModel, BaseModel.id == Checkpoint.base_model_id, isouter=True)
+        .join(Run, Run.id == Checkpoint.run_id, isouter=True)
+        .join(Dataset, Dataset.id == Run.dataset_id, isouter=True)
+        .where(BatchCheckpoint.eval_batch_id == batch_id)
+        .order_by(BatchCheckpoint.position)
+    )
+    return [tuple(row) for row in session.execute(query)]
+
+
+def _checkpoint(
+    checkpoint: Checkpoint, fingerprint: str, base: BaseModel | None, run: Run | None, dataset: Dataset | None
+) -> dict[str, Any]:
+    return {
+        "name": checkpoint.name,
+        "kind": checkpoint.kind.value,
+        "fingerprint": fingerprint,
+        "step": checkpoint.step,
+        "is_last": checkpoint.is_last,
+        "base_model": base.name if base else str((checkpoint.origin or {}).get("base_model", "")),
+        "run": run.name if run else "",
+        "recipe": run.recipe_name if run else "",
+        "dataset": {
+            "name": dataset.name,
+            "version": dataset.version,
+            "sha256": dataset.sha256,
+            "validation_sha256": dataset.validation_sha256,
+        }
+        if dataset
+        else None,
+    }
+
+
+def _written(session: Session, batch_id: uuid.UUID) -> dict[str, dict[str, set[str]]]:
+    """Which base weights, chat templates and engines wrote the texts of each fingerprint: what the responses say."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for side in (Pair.first_response_id, Pair.second_response_id):
+        query = (
+            select(Response.fingerprint, Response.base_hash, Response.template_hash, Response.engine)
+            .join(Pair, side == Response.id)
+            .where(Pair.eval_batch_id == batch_id, Pair.kind == PairKind.MAIN)
+            .distinct()
+        )
+        for fingerprint, base, template, engine in session.execute(query):
+            of = found.setdefault(fingerprint, {"base_hashes": set(), "template_hashes": set(), "engines": set()})
+            for name, value in (("base_hashes", base), ("template_hashes", template), ("engines", engine)):
+                of[name] |= {value} - {""}
+    return found
+
+
+def _time(when: datetime | None) -> str | None:
+    return when.isoformat() if when else None
