@@ -77,10 +77,9 @@ def seal(secret: bytes, *parts: str) -> str:
     """
     if not secret:
         raise ValueError("a seal needs a secret")
-    digest = hmac.new(secret, digestmod="sha256")
+    covered: list[bytes] = []
     for part in parts:
         encoded = part.encode("utf-8", "surrogatepass")
         # The length in front keeps ("ab", "c") and ("a", "bc") apart.
-        digest.update(len(encoded).to_bytes(_LENGTH_BYTES, "big"))
-        digest.update(encoded)
-    return digest.hexdigest()
+        covered += (len(encoded).to_bytes(_LENGTH_BYTES, "big"), encoded)
+    return hmac.digest(secret, b"".join(covered), "sha256").hex()  # at once: an import makes three of them a verdict

@@ -24,6 +24,7 @@ RawCall = dict[str, Any]
 _PROVIDERS = {
     ProviderKind.ANTHROPIC: "Anthropic",
     ProviderKind.OPENAI_COMPATIBLE: "chat completions",
+    ProviderKind.IMPORTED: "imported",
 }
 
 

@@ -30,7 +30,9 @@ def judged_as(batch: EvalBatch, wanted: PairJudges) -> ColumnElement[bool]:
         return Pair.id.in_(select(says.c.pair_id).where(says.c.kinds > 1))
     side = _sign(says.c.score)
     whole = or_(
-        says.c.verdicts == BOTH_WAYS, and_(says.c.mode == SwapMode.DECISIVE, says.c.verdicts == 1, says.c.score == 0)
+        says.c.verdicts == BOTH_WAYS,
+        says.c.mode == SwapMode.ONE,
+        and_(says.c.mode == SwapMode.DECISIVE, says.c.verdicts == 1, says.c.score == 0),
     )
     if wanted is PairJudges.JUDGES:
         differ = func.min(side) != func.max(side)

@@ -5,14 +5,15 @@ Each covers the one above it, so that a row cannot be changed, or stripped of it
 
 import json
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from app.domain.blinding import seal
-from app.domain.terms import CheckpointKind
+from app.domain.terms import CheckpointKind, Choice, Order, Outcome, PairKind, Settled, VoterKind
 from app.models import (
     Ballot,
     BatchCheckpoint,
@@ -32,6 +33,53 @@ PLAN = (
     "gold_pairs", "repeat_pairs", "placebo_pairs", "canary_pairs", "ask_recognised", "created_at",
 )  # fmt: skip
 """All of an eval batch that is frozen at launch."""
+
+class PairSaid(NamedTuple):
+    """What a seal covers of a pair that is not a row yet; ids as text."""
+
+    id: str
+    eval_batch_id: str
+    prompt_id: str
+    first_id: str
+    second_id: str
+    kind: PairKind
+    replicate: int
+    settled: Settled | None
+    self_identifies: bool | None
+    first_response_id: str
+    second_response_id: str
+
+
+class BallotSaid(NamedTuple):
+    """The same of a ballot."""
+
+    id: str
+    pair_id: str
+    eval_batch_id: str
+    voter_id: str
+    voter_kind: VoterKind
+    number: int | None
+    slot: int
+    order: Order
+    order_known: bool
+    showing: int
+    is_repeat: bool
+    issued_at: datetime
+    seal: str
+
+
+class VerdictSaid(NamedTuple):
+    """The same of a verdict."""
+
+    choice: Choice
+    outcome: Outcome
+    score: float | None
+    cast_at: datetime
+    reason: str
+    tags: list[Any]
+    surplus: bool
+    seconds: float
+
 
 _first, _second = aliased(Response), aliased(Response)
 """Made once: a statement with new aliases would be compiled anew each time."""
@@ -57,8 +105,15 @@ def plan_seal(session: Session, batch: EvalBatch, secret: bytes) -> str:
         .order_by(Prompt.position)
     ).all()
     named = [[*row[:-1], "" if row.kind is CheckpointKind.BASE else row.name] for row in members]
-    plan = (_text(getattr(batch, name)) for name in PLAN)
-    return seal(secret, "plan", *plan, _text(named), _text([list(row) for row in prompts]))
+    return plan_seal_of(batch, secret, members=named, prompts=[list(row) for row in prompts])
+
+
+def plan_seal_of(batch: EvalBatch, secret: bytes, *, members: list[list[Any]], prompts: Iterable[list[Any]]) -> str:
+    """The same, given position, id, fingerprint, kind and name of each member, and what is sealed of each prompt."""
+    plan = [_text(getattr(batch, name)) for name in PLAN]
+    if batch.imported_from is not None:
+        plan.append(_text(batch.imported_from))
+    return seal(secret, "plan", *plan, _text(members), _text(list(prompts)))
 
 
 def pair_seal(session: Session, pair: Pair, secret: bytes) -> str:
@@ -74,7 +129,7 @@ def pair_seal(session: Session, pair: Pair, secret: bytes) -> str:
     return pair_seal_of(pair, secret, plan=plan, prompt=prompt, texts=texts)
 
 
-def pair_seal_of(pair: Pair, secret: bytes, *, plan: str | None, prompt: str, texts: list[str]) -> str:
+def pair_seal_of(pair: Pair | PairSaid, secret: bytes, *, plan: str | None, prompt: str, texts: list[str]) -> str:
     """The same, given the seal of the plan, the hash of the prompt, and fingerprint and text of first and second."""
     ids = (pair.id, pair.eval_batch_id, pair.prompt_id, pair.first_id, pair.second_id)
     said = (pair.kind, pair.replicate, pair.settled, pair.self_identifies)
@@ -95,23 +150,28 @@ def ballot_seal(session: Session, ballot: Ballot, secret: bytes) -> str:
     return ballot_seal_of(ballot, secret, pair=pair, texts=(first_text, second_text), simulated=simulated)
 
 
-def ballot_seal_of(ballot: Ballot, secret: bytes, *, pair: str | None, texts: tuple[str, str], simulated: bool) -> str:
+def ballot_seal_of(
+    ballot: Ballot | BallotSaid, secret: bytes, *, pair: str | None, texts: tuple[str, str], simulated: bool
+) -> str:
     """The same, given the seal of the pair, the texts of first and second, and whether the voter is simulated."""
     if ballot.number is None:  # issued before ballots were numbered
         old = (ballot.id, ballot.pair_id, ballot.voter_id, ballot.slot, ballot.order, ballot.showing, ballot.issued_at)
         return seal(secret, "ballot", *(_text(value) for value in old), *texts)
     ids = (ballot.id, ballot.pair_id, ballot.eval_batch_id, ballot.voter_id)
     said = (ballot.voter_kind, simulated, ballot.number, ballot.slot, ballot.order, ballot.showing, ballot.is_repeat)
+    told = ("order not told",) if ballot.order_known is False else ()
     return seal(
-        secret, "ballot", pair or "", *(_text(value) for value in (*ids, *said, ballot.issued_at)), *texts
+        secret, "ballot", pair or "", *(_text(value) for value in (*ids, *said, ballot.issued_at)), *told, *texts
     )  # fmt: skip
 
 
-def verdict_seal(ballot: Ballot, verdict: Verdict, secret: bytes) -> str:
+def verdict_seal(ballot: Ballot | BallotSaid, verdict: Verdict | VerdictSaid, secret: bytes) -> str:
     """The seal of a verdict: over its ballot's seal and everything that was said."""
-    said = [verdict.choice, verdict.outcome, verdict.cast_at]
+    said: list[Any] = [verdict.choice, verdict.outcome, verdict.cast_at]
     if ballot.number is not None:
         said += [verdict.reason, verdict.tags, verdict.surplus, verdict.seconds]
+    if verdict.score is not None:
+        said.append(verdict.score)
     return seal(secret, "verdict", ballot.seal, *(_text(value) for value in said))
 
 
@@ -131,6 +191,8 @@ def _text(value: Any) -> str:
     """One spelling for a value, however the database gives it back. Distinct values have distinct texts."""
     if isinstance(value, str | uuid.UUID):
         return str(value)
+    if value is None or isinstance(value, bool | int):  # as JSON spells them, at a tenth of the time
+        return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     if isinstance(value, datetime):
         return value.isoformat()
     return json.dumps(value, sort_keys=True, default=_plain)

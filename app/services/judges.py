@@ -134,7 +134,13 @@ def find_judge(session: Session, name: str) -> Judge:
 
 
 def set_retired(judge: Judge, *, retired: bool, now: datetime) -> None:
-    """Offer a judge for new eval batches, or no more. What it said stays."""
+    """Offer a judge for new eval batches, or no more. What it said stays.
+
+    Raises:
+        ConflictError: what it said was imported, so it cannot be offered.
+    """
+    if judge.provider is ProviderKind.IMPORTED and not retired:
+        raise ConflictError("What this judge said was imported. It can be asked nothing, so it is offered nowhere.")
     judge.retired_at = (judge.retired_at or now) if retired else None
 
 
