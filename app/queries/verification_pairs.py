@@ -42,6 +42,9 @@ def verify_plan(session: Session, batch: EvalBatch, secret: bytes, findings: Fin
         covers = "its plan, members and the slices of its suite"
         findings.seal(row, plan_seal(session, batch, secret), batch.seal, covers=covers)
     findings.equal(row, "closed since, as its state tells,", batch.state is BatchState.CLOSED, bool(batch.closed_at))
+    other = BatchState.IMPORTING if batch.imported_from is None else BatchState.OPEN
+    if batch.state is other:
+        findings.differs(row, f"no state {other.value}, going by where its verdicts come from", other.value)
     members = session.execute(
         select(Checkpoint.name, Checkpoint.fingerprint, BatchCheckpoint.fingerprint)
         .join(Checkpoint, Checkpoint.id == BatchCheckpoint.checkpoint_id)
