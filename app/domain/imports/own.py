@@ -1,0 +1,111 @@
+"""The arena's own export: JSON Lines in which each line says what it is. What is read here is written by the export.
+
+The first line names the format; members follow in order, the baseline first, then prompt by prompt what was said.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from app.domain.errors import BadInputError
+from app.domain.imports.items import (
+    CheckpointItem,
+    DesignItem,
+    Item,
+    Log,
+    PairItem,
+    PromptItem,
+    ResponseItem,
+    RowRefusedError,
+    VerdictItem,
+)
+from app.domain.imports.tables import Row, Table, by_kind, has
+from app.domain.terms import Choice, Design, Domain, VoterKind
+
+FORMAT = "brie-arena/1"
+
+KINDS = {"lines": has("type")}
+
+
+def read(tables: Sequence[Table], log: Log) -> Iterator[Item]:
+    """All items of the files.
+
+    Raises:
+        BadInputError: a file is of another version.
+    """
+    for table in by_kind(tables, KINDS)["lines"]:
+        yield from table.each(log, lambda line, row: _line(row, line))
+
+
+def _line(row: Row, line: int) -> Iterable[Item]:
+    take = _LINES.get(row.get("type", ""))
+    if take is None:
+        raise RowRefusedError(f"the type {row.get('type')!r} is unknown; known are {', '.join(_LINES)}")
+    try:
+        return [take(row, line)]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"a {row['type']} lacks {error}" if isinstance(error, KeyError) else f"not a {row['type']} ({error})"
+        raise RowRefusedError(what) from error
+
+
+def _batch(row: Row, _: int) -> Item:
+    if row["format"] != FORMAT:
+        raise BadInputError(f"The file has the format {row['format']!r}, not {FORMAT!r}. Nothing was imported.")
+    return DesignItem(Design(row["design"]))
+
+
+def _checkpoint(row: Row, _: int) -> Item:
+    return CheckpointItem(_text(row, "name"))
+
+
+def _prompt(row: Row, _: int) -> Item:
+    messages = tuple((_text(turn, "role"), _text(turn, "content")) for turn in row["messages"])
+    return PromptItem(_text(row, "key"), messages, _text(row, "category"), Domain(row["domain"]))
+
+
+def _response(row: Row, _: int) -> Item:
+    text = None if row["text"] is None else _text(row, "text")
+    return ResponseItem(_text(row, "prompt"), _text(row, "checkpoint"), text, int(row["replicate"]))
+
+
+def _pair(row: Row, _: int) -> Item:
+    return PairItem(_text(row, "prompt"), _text(row, "a"), _text(row, "b"), int(row["replicate"]))
+
+
+def _verdict(row: Row, line: int) -> Item:
+    kind = VoterKind(row["kind"])
+    choice = None if row["choice"] is None else Choice(row["choice"])
+    score = row.get("score")
+    if kind is VoterKind.SCRIPT or ((choice is None or score is not None) and kind is not VoterKind.JUDGE):
+        raise RowRefusedError("only a judge has a score, or a reply without a choice; scripts are not compared with")
+    if score is not None and not 0 <= score <= 1:
+        raise RowRefusedError(f"the score {score} is not between 0 and 1")
+    seconds = float(row.get("seconds", 0.0))
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise RowRefusedError(f"{seconds} are no seconds")
+    cast_at = datetime.fromisoformat(row["cast_at"]) if "cast_at" in row else None
+    if cast_at is not None and cast_at.tzinfo is None:
+        raise RowRefusedError("the time has no time zone")
+    return VerdictItem(
+        _text(row, "prompt"), _text(row, "a"), _text(row, "b"), _text(row, "voter"), kind, choice,
+        row["order_known"] is True, score, row.get("said", ""), int(row["replicate"]), cast_at, seconds,
+        row.get("simulated", False) is True, line,
+    )  # fmt: skip
+
+
+def _text(row: Any, field: str) -> str:
+    value = row[field]
+    if not isinstance(value, str):
+        raise TypeError(f"{field} is no text")
+    return value
+
+
+_LINES: dict[str, Callable[[Row, int], Item]] = {
+    "batch": _batch,
+    "checkpoint": _checkpoint,
+    "prompt": _prompt,
+    "response": _response,
+    "pair": _pair,
+    "verdict": _verdict,
+}
