@@ -11,7 +11,7 @@ from typing import Any
 
 from app.domain.imports.items import Item, Log, PromptItem, ResponseItem, RowRefusedError, VerdictItem
 from app.domain.imports.places import Places
-from app.domain.imports.tables import Row, Table, by_kind, clean, has, key_of, name_of, text_of, users
+from app.domain.imports.tables import Row, Table, by_kind, clean, has, instruction_of, key_of, name_of, text_of, users
 from app.domain.terms import Choice, VoterKind
 
 KINDS = {
@@ -32,10 +32,7 @@ def read(tables: Sequence[Table], log: Log) -> Iterator[Item]:
 
 
 def _prompt(table: Table, line: int, row: Row, log: Log) -> PromptItem:
-    instruction, given = row["instruction"], row.get("input") or ""
-    if not isinstance(instruction, str) or not isinstance(given, str) or not instruction.strip():
-        raise RowRefusedError("the instruction is no text")
-    text = clean(log, table, line, f"{instruction}\n\n{given}" if given.strip() else instruction, "the instruction")
+    text = instruction_of(log, table, line, row)
     category = row.get("dataset")
     return PromptItem(key_of(text), users([text]), *([category] if isinstance(category, str) and category else []))
 

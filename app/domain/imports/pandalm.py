@@ -10,7 +10,7 @@ from typing import Any
 from app.domain.errors import BadInputError
 from app.domain.imports.items import Item, Log, PairItem, PromptItem, RowRefusedError, VerdictItem
 from app.domain.imports.places import Places
-from app.domain.imports.tables import Row, Table, by_kind, clean, has, key_of, name_of, text_of, users
+from app.domain.imports.tables import Row, Table, by_kind, clean, has, instruction_of, key_of, name_of, text_of, users
 from app.domain.terms import Choice, VoterKind
 
 _PAIRS = has("idx", "instruction", "response1", "response2")
@@ -44,16 +44,13 @@ def read(tables: Sequence[Table], log: Log) -> Iterator[Item]:
 def _pair(
     table: Table, line: int, row: Row, log: Log, places: Places, pairs: dict[str, PairItem]
 ) -> Iterable[Item]:
-    instruction, given = row["instruction"], row.get("input") or ""
-    if not isinstance(instruction, str) or not isinstance(given, str) or not instruction.strip():
-        raise RowRefusedError("the instruction is no text")
+    asked = instruction_of(log, table, line, row)
     index = name_of(row, "idx")
     if index in pairs:
         raise RowRefusedError(f"the number {index} stands for another pair already")
     a, separator, b = name_of({"cmp_key": row.get("cmp_key") or "response1_response2"}, "cmp_key").partition("_")
     if not separator or not a or not b or a == b:
         raise RowRefusedError(f"cmp_key {row['cmp_key']!r} does not name two models")
-    asked = clean(log, table, line, f"{instruction}\n\n{given}" if given.strip() else instruction, "the instruction")
     choices = {
         name: _label(row[name]) for name in sorted(row) if str(name).startswith("annotator") and row[name] is not None
     }

@@ -206,6 +206,19 @@ def text_of(log: Log, table: Table, line: int, value: Any, what: str) -> str:
     return clean(log, table, line, value, what)
 
 
+def instruction_of(log: Log, table: Table, line: int, row: Row) -> str:
+    """An instruction with its input below it, where both are texts; one of them may be blank.
+
+    Raises:
+        RowRefusedError: there is no text.
+    """
+    parts = (row.get("instruction") or "", row.get("input") or "")
+    said = [part for part in parts if isinstance(part, str) and part.strip()]
+    if not said or not all(isinstance(part, str) for part in parts):
+        raise RowRefusedError("the instruction is no text")
+    return clean(log, table, line, "\n\n".join(said), "the instruction")
+
+
 def clean(log: Log, table: Table, line: int, value: str, what: str) -> str:
     """The same text without characters that cannot be stored."""
     if _NO_TEXT.search(value):
