@@ -15,6 +15,7 @@ class Bulk:
     """Inserts into one table. What is the same in every row is given once, as ``constants``."""
 
     def __init__(self, session: Session, model: type[DeclarativeBase], columns: Sequence[str], **constants: Any) -> None:
+        """Raises ``TypeError`` where not every column is given."""
         table = model.__table__
         if not isinstance(table, Table) or {*columns, *constants} != {column.name for column in table.columns}:
             raise TypeError(f"{model.__name__} has other columns")
@@ -32,6 +33,8 @@ class Bulk:
             return
         columns = ", ".join(self._columns)
         if self._connection.dialect.name != "postgresql":
+            # The indexes of a large import do not fit the 2 MB that SQLite keeps in memory by itself.
+            self._connection.exec_driver_sql("PRAGMA cache_size = -200000")
             whole = [self._plain(row) for row in rows]
             places = ", ".join("?" * len(self._columns))
             self._connection.exec_driver_sql(f"INSERT INTO {self._table} ({columns}) VALUES ({places})", whole)

@@ -4,6 +4,7 @@ import hashlib
 import uuid
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 from sqlalchemy.orm import Session
@@ -24,13 +25,21 @@ from app.domain.terms import (
 )
 from app.models import Ballot, EvalBatch, JudgeCall, Pair, Response, Tally, Verdict
 from app.queries.leaks import names_of
-from app.queries.seals import BallotSaid, PairSaid, VerdictSaid, ballot_seal_of, pair_seal_of, verdict_seal
+from app.queries.seals import (
+    BallotSaid,
+    PairSaid,
+    VerdictSaid,
+    said_ballot_seal,
+    said_pair_seal,
+    said_verdict_seal,
+    spelt,
+)
 from app.services.bulk import Bulk, moment
 from app.services.files import sha256_of_json
 from app.services.import_gather import CHOICES, Gathered
 from app.services.import_plan import ImportPlan, messages_of
 
-PORTION = 2_000
+PORTION = 4_000
 """Pairs in one transaction."""
 
 ENGINE = "imported"
@@ -39,8 +48,41 @@ NO_TEXT = "imported without its text"
 
 _UNTOLD = -1
 _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
+_RATER, _JUDGE, _SECOND_IS_A = VoterKind.RATER.value, VoterKind.JUDGE.value, Order.SECOND_IS_A.value
+_BOTH_BAD = Choice.BOTH_BAD.value
+_COUNTS = 7
+"""Columns of a tally: held, drawn by order, and verdicts by outcome, with both bad."""
+
+_COLUMNS = {Outcome.FIRST: 3, Outcome.SECOND: 4, Outcome.TIE: 5}
 _OPPOSITE = {Choice.A: Choice.B, Choice.B: Choice.A}
-_PLACE = {Outcome.FIRST: 0, Outcome.SECOND: 1, Outcome.TIE: 2}
+
+
+class Cast(NamedTuple):
+    """What a choice is in the words of storage."""
+
+    choice: str | None
+    order: str
+    outcome: str
+    state: str
+    column: int
+
+
+def _cast(choice: Choice | None, *, known: bool, a_is_first: bool) -> Cast:
+    order = Order.FIRST_IS_A if a_is_first or not known else Order.SECOND_IS_A
+    if choice is None:
+        return Cast(None, order.value, "", BallotState.UNPARSED.value, 0)
+    if not known and not a_is_first:  # written the other way round, so that first is called A
+        choice = _OPPOSITE.get(choice, choice)
+    outcome = blinding.outcome(choice, order)
+    return Cast(choice.value, order.value, outcome.value, BallotState.VOTED.value, _COLUMNS[outcome])
+
+
+_CASTS = {
+    (code, known, a_is_first): _cast(choice, known=known, a_is_first=a_is_first)
+    for code, choice in enumerate(CHOICES)
+    for known in (False, True)
+    for a_is_first in (False, True)
+}
 
 _Text = tuple[str, str, bool]
 """Id, text, and whether it says who wrote it."""
@@ -56,7 +98,10 @@ class Writer:
         ends = np.cumsum(np.bincount(self._pair_of, minlength=len(gathered.pairs)))
         self._starts: list[int] = [0, *ends.tolist()]
         self._position = planned.position
-        self._voters = list(gathered.voters)
+        self._voters = [
+            (voter.kind.value, spelt(voter.simulated), planned.ids.of("voter", number))
+            for number, voter in enumerate(gathered.voters)
+        ]
         self._prompt_place = {number: place for place, number in enumerate(planned.prompts)}
         self._hashes: dict[int, str] = {}
         self._responses: dict[tuple[int, str, int], int] = {}
@@ -130,72 +175,70 @@ class Writer:
         flagged = first[2] or second[2]
         said = PairSaid(
             ids.of("pair", number), rows.batch_id, ids.of("prompt", self._prompt_place[prompt]), members[one].id,
-            members[other].id, PairKind.MAIN, replicate, None, flagged, first[0], second[0],
+            members[other].id, PairKind.MAIN.value, str(replicate), "null", "true" if flagged else "false", first[0],
+            second[0],
         )  # fmt: skip
         texts = [members[one].fingerprint, first[1], members[other].fingerprint, second[1]]
-        seal = pair_seal_of(said, self._secret, plan=batch.seal, prompt=self._hash(prompt), texts=texts)
-        rows.pairs.append((said.id, said.prompt_id, replicate, said.first_id, said.second_id, first[0], second[0], flagged, seal))
-        tallies = {VoterKind.RATER: [0] * 7}
-        for place in range(self._starts[number], self._starts[number + 1]):
-            self._verdict(self._by_pair[place], said, seal, (first[1], second[1]), self._low_is_first(number), tallies, rows)
-        for kind, counts in tallies.items():
-            rows.tallies.append((said.id, kind.value, *counts))
-
-    def _low_is_first(self, number: int) -> bool:
-        return self._position[self._of.pairs.low[number]] < self._position[self._of.pairs.high[number]]
-
-    def _verdict(
-        self, number: int, pair: PairSaid, pair_seal: str, texts: tuple[str, str], low_is_first: bool,  # noqa: FBT001
-        tallies: dict[VoterKind, list[int]], rows: "Rows",
-    ) -> None:  # fmt: skip
-        of, ids = self._of.verdicts, self._plan.ids
-        voter_number = of.voter[number]
-        voter = self._voters[voter_number]
-        a_is_first, known = of.a_is_low[number] == low_is_first, bool(of.order_known[number])
-        choice = CHOICES[of.choice[number]]
-        order = Order.FIRST_IS_A if a_is_first or not known else Order.SECOND_IS_A
-        if not known and not a_is_first and choice is not None:  # written the other way round: first is called A
-            choice = _OPPOSITE.get(choice, choice)
-        is_judge = voter.kind is VoterKind.JUDGE
-        slot = int(order is Order.SECOND_IS_A) if is_judge else of.slot[number]
-        cast_at = self._of.cast_at(number) or rows.created_at
-        seconds = of.seconds[number]
-        issued_at = cast_at - timedelta(seconds=seconds) if seconds else cast_at
-        ballot = BallotSaid(
-            ids.of("ballot", number), pair.id, rows.batch_id, ids.of("voter", voter_number), voter.kind,
-            of.number[number], slot, order, known, of.showing[number], False, issued_at, "",  # noqa: FBT003
-        )  # fmt: skip
-        seal = ballot_seal_of(ballot, self._secret, pair=pair_seal, texts=texts, simulated=voter.simulated)
-        state = BallotState.VOTED if choice is not None else BallotState.UNPARSED
-        issued, cast = rows.moment(issued_at), rows.moment(cast_at)
-        rows.ballots.append((
-            ballot.id, pair.id, ballot.voter_id, voter.kind.value, ballot.number, slot, order.value, known,
-            ballot.showing, state.value, issued, issued, cast, seal,
+        seal = said_pair_seal(said, self._secret, plan=batch.seal, prompt=self._hash(prompt), texts=texts)
+        rows.pairs.append((
+            said.id, said.prompt_id, replicate, said.first_id, said.second_id, first[0], second[0], flagged, seal,
         ))  # fmt: skip
-        said = self._of.texts[of.said[number]] if of.said[number] else ""
-        counts = tallies.setdefault(voter.kind, [0] * 7)
-        counts[0] += state is BallotState.VOTED
-        if not ballot.showing:
-            counts[1 + (order is Order.SECOND_IS_A)] += 1
-        if choice is not None:
-            outcome = blinding.outcome(choice, order)
-            counts[3 + _PLACE[outcome]] += 1
-            counts[6] += choice is Choice.BOTH_BAD
-            score: float | None = of.score[number]
-            if score == _UNTOLD:
-                score = None
-            elif a_is_first is False and score is not None:  # B was first
-                score = 1 - score
-            verdict = VerdictSaid(choice, outcome, score, cast_at, said, [], False, seconds)  # noqa: FBT003
+        low_is_first = self._position[of.low[number]] == one
+        counts = {_RATER: [0] * _COUNTS}
+        for place in range(self._starts[number], self._starts[number + 1]):
+            verdict = self._by_pair[place]
+            self._ballot(verdict, said.id, seal, (first[1], second[1]), low_is_first, counts, rows)
+        for kind, counted in counts.items():
+            rows.tallies.append((said.id, kind, *counted))
+
+    def _ballot(
+        self, number: int, pair_id: str, pair_seal: str, texts: tuple[str, str], low_is_first: bool,  # noqa: FBT001
+        counts: dict[str, list[int]], rows: "Rows",
+    ) -> None:  # fmt: skip
+        """One ballot with its verdict, in the words of storage."""
+        of, ids, voter_number = self._of.verdicts, self._plan.ids, self._of.verdicts.voter[number]
+        kind, simulated, voter_id = self._voters[voter_number]
+        known, a_is_first = bool(of.order_known[number]), of.a_is_low[number] == low_is_first
+        cast = _CASTS[of.choice[number], known, a_is_first]
+        is_judge, showing, seconds = kind == _JUDGE, of.showing[number], of.seconds[number]
+        slot = int(cast.order == _SECOND_IS_A) if is_judge else of.slot[number]
+        at, at_spelt, at_stored = rows.moment(self._of.cast_at(number))
+        issued_spelt, issued_stored = at_spelt, at_stored
+        if seconds:
+            _, issued_spelt, issued_stored = rows.moment(at - timedelta(seconds=seconds))
+        said = BallotSaid(
+            ids.of("ballot", number), pair_id, rows.batch_id, voter_id, kind, simulated, str(of.number[number]),
+            str(slot), cast.order, str(showing), "false", issued_spelt,
+        )  # fmt: skip
+        seal = said_ballot_seal(said, self._secret, pair=pair_seal, texts=texts, order_known=known)
+        rows.ballots.append((
+            said.id, pair_id, voter_id, kind, of.number[number], slot, cast.order, known, showing, cast.state,
+            issued_stored, issued_stored, at_stored, seal,
+        ))  # fmt: skip
+        counted = counts.get(kind)
+        if counted is None:
+            counted = counts[kind] = [0] * _COUNTS
+        if not showing:
+            counted[2 if cast.order == _SECOND_IS_A else 1] += 1
+        words = self._of.texts[of.said[number]] if of.said[number] else ""
+        if cast.choice is not None:
+            counted[0] += 1
+            counted[cast.column] += 1
+            counted[6] += cast.choice == _BOTH_BAD
+            score = None if of.score[number] == _UNTOLD else of.score[number] if a_is_first else 1 - of.score[number]
+            told = VerdictSaid(
+                cast.choice, cast.outcome, at_spelt, words, "[]", "false", spelt(seconds) if seconds else "0.0"
+            )
             rows.verdicts.append((
-                ids.of("verdict", number), ballot.id, choice.value, outcome.value, score, said, seconds, cast,
-                verdict_seal(ballot._replace(seal=seal), verdict, self._secret),
+                ids.of("verdict", number), said.id, cast.choice, cast.outcome, score, words, seconds, at_stored,
+                said_verdict_seal(told, self._secret, ballot=seal, score=score),
             ))  # fmt: skip
         if is_judge:
+            reason = None if cast.choice is not None else UnparsedReason.SCHEMA if words else UnparsedReason.EMPTY
+            state = CallState.UNPARSED if reason else CallState.VERDICT
             rows.calls.append((
-                ids.of("call", number), ids.of("judging", voter_number), ballot.id,
-                (CallState.UNPARSED if choice is None else CallState.VERDICT).value, issued, cast, said,
-                None if choice is not None else (UnparsedReason.SCHEMA if said else UnparsedReason.EMPTY).value,
+                ids.of("call", number), ids.of("judging", voter_number), said.id, state.value, issued_stored, at_stored,
+                words, reason and reason.value,
             ))  # fmt: skip
 
 
@@ -203,19 +246,20 @@ class Rows:
     """The rows of one portion, until they are stored."""
 
     def __init__(self, batch: EvalBatch) -> None:
-        self.batch_id, self.created_at = str(batch.id), batch.created_at
+        self.batch_id = str(batch.id)
         self.responses, self.pairs, self.tallies, self.ballots, self.verdicts, self.calls = (
             list[tuple[object, ...]]() for _ in range(6)
         )
-        self._now = moment(batch.created_at)
+        at = batch.created_at
+        self._now = (at, at.isoformat(), moment(at))
 
-    def moment(self, at: datetime) -> str:
-        """A time as text; most are the same."""
-        return self._now if at == self.created_at else moment(at)
+    def moment(self, at: datetime | None) -> tuple[datetime, str, str]:
+        """A time, that of the import where there is none: itself, as it is sealed and as it is stored."""
+        return self._now if at is None else (at, at.isoformat(), moment(at))
 
     def store(self, session: Session) -> None:
         """Insert them."""
-        created, batch = self._now, self.batch_id
+        created, batch = self._now[2], self.batch_id
         Bulk(
             session, Response,
             ("id", "checkpoint_id", "fingerprint", "prompt_sha256", "seed", "text", "text_sha256", "engine"),
