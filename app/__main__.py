@@ -13,6 +13,8 @@ from app.bench.command import bench
 from app.cli import (
     controls,
     evaluating,
+    exporting,
+    importing,
     judges,
     judging,
     library,
@@ -60,6 +62,8 @@ cli.add_typer(judges.judges, name="judges")
 cli.command()(controls.canaries)
 cli.add_typer(controls.controls, name="controls")
 cli.command()(verifying.verify)
+cli.command("import")(importing.import_files)
+cli.command()(exporting.export)
 cli.command()(simulating.simulate)
 cli.add_typer(sample.sample, name="sample")
 cli.add_typer(tokens.tokens, name="tokens")

@@ -17,15 +17,15 @@ from app.domain.imports.items import (
     CheckpointItem,
     DesignItem,
     Item,
+    JudgeItem,
     Log,
     PairItem,
     PromptItem,
     ResponseItem,
     VerdictItem,
 )
-from app.domain.terms import Choice, Design, Domain, VoterKind
+from app.domain.terms import Choice, Design, Domain, SwapMode, VoterKind
 
-UNKNOWN_PROMPT = "The file that was imported does not hold the prompt."
 CHOICES: tuple[Choice | None, ...] = (Choice.A, Choice.B, Choice.TIE, Choice.BOTH_BAD, None)
 """A choice by its code; the last is a reply without one."""
 
@@ -93,7 +93,7 @@ class Verdicts:
     """Verdicts by number, in packed columns."""
 
     def __init__(self) -> None:
-        self.pair, self.voter, self.number, self.said = (array("l") for _ in range(4))
+        self.pair, self.voter, self.number, self.said, self.tags = (array("l") for _ in range(5))
         self.choice, self.a_is_low, self.order_known = (array("b") for _ in range(3))
         self.slot, self.showing = array("l"), array("l")
         self.score, self.seconds = array("d"), array("d")
@@ -115,6 +115,8 @@ class Gathered:
         self.format, self.log = name, log
         self.texts = Texts()
         self.design: Design | None = None
+        self.modes: dict[str, SwapMode] = {}
+        """Of the judges of which a file tells it."""
         self.prompts: dict[str, int] = {}
         self.messages, self.category, self.domain = array("l"), list[str](), list[Domain]()
         self.checkpoints: dict[str, int] = {}
@@ -147,6 +149,8 @@ class Gathered:
                 self.ordered += 1
             elif type(item) is DesignItem:
                 self.design = item.design
+            elif type(item) is JudgeItem:
+                self.modes[item.name] = item.mode
         if not len(self.pairs):
             self._all_against_all()
         if not len(self.pairs):
@@ -156,9 +160,9 @@ class Gathered:
             )
         return self
 
-    def both_orders(self, voter: int) -> bool:
-        """Whether a judge was shown pairs in both orders."""
-        return voter in self._swapped
+    def mode(self, number: int, voter: Voted) -> SwapMode:
+        """In which orders a judge was shown pairs: as it is told, or as it looks."""
+        return self.modes.get(voter.name) or (SwapMode.BOTH if number in self._swapped else SwapMode.ONE)
 
     def cast_at(self, number: int) -> datetime | None:
         """When a verdict was cast."""
@@ -169,7 +173,7 @@ class Gathered:
         """A hash over all that was taken: the same files, whatever they are called, have the same."""
         whole = hashlib.sha256(self.texts.digest())
         plain = [
-            self.format, self.design, self.ordered, list(self.prompts), self.category, self.domain,
+            self.format, self.design, self.modes, self.ordered, list(self.prompts), self.category, self.domain,
             list(self.checkpoints), list(self.voters), [[*key, text] for key, text in self.responses.items()],
         ]  # fmt: skip
         whole.update(json.dumps(plain).encode())
@@ -250,6 +254,7 @@ class Gathered:
         verdicts.number.append(self.votes[voter])
         self.votes[voter] += 1
         verdicts.said.append(self.texts.add(item.said) if item.said else 0)
+        verdicts.tags.append(self.texts.add(json.dumps(item.tags)) if item.tags else 0)
         verdicts.choice.append(_CODES[item.choice])
         verdicts.a_is_low.append(a_is_low)
         verdicts.order_known.append(item.order_known)

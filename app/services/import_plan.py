@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.domain.errors import BadInputError, ConflictError
+from app.domain.imports.items import UNKNOWN_PROMPT
 from app.domain.names import check_name
 from app.domain.pairing import matchups
 from app.domain.terms import (
@@ -25,14 +26,13 @@ from app.domain.terms import (
     JudgingState,
     ProviderKind,
     Reveal,
-    SwapMode,
     VoterKind,
 )
 from app.models import BatchCheckpoint, Checkpoint, EvalBatch, Judge, Judging, Prompt, Suite, Voter
 from app.queries.seals import plan_seal_of
 from app.services.bulk import Bulk
 from app.services.files import sha256_of_json
-from app.services.import_gather import UNKNOWN_PROMPT, Gathered
+from app.services.import_gather import Gathered
 
 _LONGEST_CHECKPOINT, _LONGEST_VOTER, _MOST_MEMBERS = 200, 120, 2_000
 
@@ -311,8 +311,8 @@ def _voters(session: Session, gathered: Gathered, planned: ImportPlan, batch: Ev
     session.add_all(
         Judging(
             id=ids.uuid("judging", n), eval_batch_id=batch.id, judge_id=ids.uuid("judge", n),
-            mode=SwapMode.BOTH if gathered.both_orders(n) else SwapMode.ONE, state=JudgingState.DONE,
+            mode=gathered.mode(n, voter), state=JudgingState.DONE,
             message="Imported.", created_at=now, ended_at=now,
         )
-        for n, _ in judges
+        for n, voter in judges
     )  # fmt: skip

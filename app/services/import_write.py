@@ -43,7 +43,7 @@ PORTION = 4_000
 """Pairs in one transaction."""
 
 ENGINE = "imported"
-NO_TEXT = "imported without its text"
+from app.queries.exports.own import NO_TEXT
 """The engine of a response of which only the author is known."""
 
 _UNTOLD = -1
@@ -226,11 +226,12 @@ class Writer:
             counted[cast.column] += 1
             counted[6] += cast.choice == _BOTH_BAD
             score = None if of.score[number] == _UNTOLD else of.score[number] if a_is_first else 1 - of.score[number]
+            tags = self._of.texts[of.tags[number]] if of.tags[number] else "[]"
             told = VerdictSaid(
-                cast.choice, cast.outcome, at_spelt, words, "[]", "false", spelt(seconds) if seconds else "0.0"
+                cast.choice, cast.outcome, at_spelt, words, tags, "false", spelt(seconds) if seconds else "0.0"
             )
             rows.verdicts.append((
-                ids.of("verdict", number), said.id, cast.choice, cast.outcome, score, words, seconds, at_stored,
+                ids.of("verdict", number), said.id, cast.choice, cast.outcome, score, words, tags, seconds, at_stored,
                 said_verdict_seal(told, self._secret, ballot=seal, score=score),
             ))  # fmt: skip
         if is_judge:
@@ -286,8 +287,8 @@ class Rows:
         ).add(self.ballots)  # fmt: skip
         Bulk(
             session, Verdict,
-            ("id", "ballot_id", "choice", "outcome", "score", "reason", "seconds", "cast_at", "seal"),
-            tags="[]", surplus=False, retracted_at=None, retraction_seal=None,
+            ("id", "ballot_id", "choice", "outcome", "score", "reason", "tags", "seconds", "cast_at", "seal"),
+            surplus=False, retracted_at=None, retraction_seal=None,
         ).add(self.verdicts)  # fmt: skip
         Bulk(
             session, JudgeCall,

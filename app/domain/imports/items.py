@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from app.domain.terms import Choice, Design, Domain, VoterKind
+from app.domain.terms import Choice, Design, Domain, ReasonTag, SwapMode, VoterKind
 
 NO_CATEGORY = "imported"
+UNKNOWN_PROMPT = "The file that was imported does not hold the prompt."
+"""What stands in the place of a prompt that nobody told."""
+
 PEOPLE = "people"
 """The voter of verdicts of which nobody says who cast them."""
 
@@ -74,9 +77,17 @@ class VerdictItem(NamedTuple):
     simulated: bool = False
     line: int = 0
     """Where it stands, for what is said about it later."""
+    tags: tuple[ReasonTag, ...] = ()
 
 
-Item = PromptItem | ResponseItem | CheckpointItem | DesignItem | PairItem | VerdictItem
+class JudgeItem(NamedTuple):
+    """In which orders a judge was asked, where a file says so."""
+
+    name: str
+    mode: SwapMode
+
+
+Item = JudgeItem | PromptItem | ResponseItem | CheckpointItem | DesignItem | PairItem | VerdictItem
 
 
 class RowRefusedError(Exception):

@@ -13,6 +13,7 @@ from app.domain.imports.items import (
     CheckpointItem,
     DesignItem,
     Item,
+    JudgeItem,
     Log,
     PairItem,
     PromptItem,
@@ -20,12 +21,12 @@ from app.domain.imports.items import (
     RowRefusedError,
     VerdictItem,
 )
-from app.domain.imports.tables import Row, Table, by_kind, has
-from app.domain.terms import Choice, Design, Domain, VoterKind
+from app.domain.imports.tables import NO_TEXT, Row, Table, by_kind, has
+from app.domain.terms import Choice, Design, Domain, ReasonTag, SwapMode, VoterKind
 
 FORMAT = "brie-arena/1"
 
-KINDS = {"lines": has("type")}
+KINDS = {"lines": has("type", "format", "design")}
 
 
 def read(tables: Sequence[Table], log: Log) -> Iterator[Item]:
@@ -59,6 +60,10 @@ def _checkpoint(row: Row, _: int) -> Item:
     return CheckpointItem(_text(row, "name"))
 
 
+def _judge(row: Row, _: int) -> Item:
+    return JudgeItem(_text(row, "name"), SwapMode(row["mode"]))
+
+
 def _prompt(row: Row, _: int) -> Item:
     messages = tuple((_text(turn, "role"), _text(turn, "content")) for turn in row["messages"])
     return PromptItem(_text(row, "key"), messages, _text(row, "category"), Domain(row["domain"]))
@@ -89,8 +94,8 @@ def _verdict(row: Row, line: int) -> Item:
         raise RowRefusedError("the time has no time zone")
     return VerdictItem(
         _text(row, "prompt"), _text(row, "a"), _text(row, "b"), _text(row, "voter"), kind, choice,
-        row["order_known"] is True, score, row.get("said", ""), int(row["replicate"]), cast_at, seconds,
-        row.get("simulated", False) is True, line,
+        row["order_known"] is True, score, _text(row, "said") if "said" in row else "", int(row["replicate"]), cast_at, seconds,
+        row.get("simulated", False) is True, line, tuple(ReasonTag(tag) for tag in sorted(set(row.get("tags", ())))),
     )  # fmt: skip
 
 
@@ -98,12 +103,15 @@ def _text(row: Any, field: str) -> str:
     value = row[field]
     if not isinstance(value, str):
         raise TypeError(f"{field} is no text")
+    if NO_TEXT.search(value):
+        raise ValueError(f"{field} holds a null character or half of a surrogate pair")
     return value
 
 
 _LINES: dict[str, Callable[[Row, int], Item]] = {
     "batch": _batch,
     "checkpoint": _checkpoint,
+    "judge": _judge,
     "prompt": _prompt,
     "response": _response,
     "pair": _pair,

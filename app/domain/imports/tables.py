@@ -15,7 +15,7 @@ from typing import Any
 from app.domain.errors import BadInputError
 from app.domain.imports.items import Log, RowRefusedError
 
-_NO_TEXT = re.compile("[\\x00\\ud800-\\udfff]")
+NO_TEXT = re.compile("[\\x00\\ud800-\\udfff]")
 """JSON can spell these; UTF-8 and Postgres cannot store them."""
 
 _LONGEST_NAME = 100
@@ -221,9 +221,9 @@ def instruction_of(log: Log, table: Table, line: int, row: Row) -> str:
 
 def clean(log: Log, table: Table, line: int, value: str, what: str) -> str:
     """The same text without characters that cannot be stored."""
-    if _NO_TEXT.search(value):
+    if NO_TEXT.search(value):
         log.note(table.name, line, f"{what} holds null characters or halves of surrogate pairs; they became U+FFFD")
-        value = _NO_TEXT.sub(_BAD, value)
+        value = NO_TEXT.sub(_BAD, value)
     return value
 
 
@@ -236,7 +236,7 @@ def name_of(row: Row, *fields: str) -> str:
     for field in fields:
         value = row.get(field)
         if isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip():
-            name = _NO_TEXT.sub(_BAD, str(value).strip())
+            name = NO_TEXT.sub(_BAD, str(value).strip())
             if len(name) > _LONGEST_NAME:
                 raise RowRefusedError(f'"{field}" has {len(name)} characters; a name has at most {_LONGEST_NAME}')
             return name

@@ -1,0 +1,1 @@
+"""Closed eval batches as files: one module a format."""
