@@ -1,4 +1,4 @@
-"""``arena import``: comparisons that were made elsewhere, so that they can be read, checked and judged like one's own."""
+"""``arena import``: comparisons that were made elsewhere, to be read, checked and judged like one's own."""
 
 import shlex
 import time

@@ -205,7 +205,7 @@ class Queue(StrEnum):
 
 
 class ProviderKind(StrEnum):
-    """How a judge's model is reached: Anthropic's own API, or any server that speaks chat completions; or not at all."""
+    """How a judge's model is reached: Anthropic's own API, any server that speaks chat completions, or not at all."""
 
     ANTHROPIC = "anthropic"
     OPENAI_COMPATIBLE = "openai_compatible"

@@ -34,6 +34,7 @@ PLAN = (
 )  # fmt: skip
 """All of an eval batch that is frozen at launch."""
 
+
 class PairSaid(NamedTuple):
     """What a seal covers of a pair, each value as it is spelt in the seal."""
 

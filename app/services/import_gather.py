@@ -8,9 +8,9 @@ import hashlib
 import json
 import tempfile
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from app.domain.errors import BadInputError
 from app.domain.imports.items import (
@@ -135,22 +135,17 @@ class Gathered:
 
     def take(self, items: Iterable[Item]) -> "Gathered":
         """Take everything, and complete what verdicts alone do not tell."""
+        takers: dict[type, Callable[[Any], object]] = {
+            VerdictItem: self._verdict,
+            PromptItem: self._prompt,
+            ResponseItem: self._response,
+            PairItem: self._pair_item,
+            CheckpointItem: self._ordered,
+            DesignItem: self._designed,
+            JudgeItem: self._asked,
+        }
         for item in items:
-            if type(item) is VerdictItem:
-                self._verdict(item)
-            elif type(item) is PromptItem:
-                self._prompt(item)
-            elif type(item) is ResponseItem:
-                self._response(item)
-            elif type(item) is PairItem:
-                self._pair(item.prompt, item.a, item.b, item.replicate)
-            elif type(item) is CheckpointItem:
-                self._checkpoint(item.name)
-                self.ordered += 1
-            elif type(item) is DesignItem:
-                self.design = item.design
-            elif type(item) is JudgeItem:
-                self.modes[item.name] = item.mode
+            takers[type(item)](item)
         if not len(self.pairs):
             self._all_against_all()
         if not len(self.pairs):
@@ -181,6 +176,19 @@ class Gathered:
         for column in (self.messages, pairs.prompt, pairs.replicate, pairs.low, pairs.high, *self.verdicts.columns()):
             whole.update(column.tobytes())
         return whole.hexdigest()
+
+    def _pair_item(self, item: PairItem) -> None:
+        self._pair(*item)
+
+    def _ordered(self, item: CheckpointItem) -> None:
+        self._checkpoint(item.name)
+        self.ordered += 1
+
+    def _designed(self, item: DesignItem) -> None:
+        self.design = item.design
+
+    def _asked(self, item: JudgeItem) -> None:
+        self.modes[item.name] = item.mode
 
     def _prompt(self, item: PromptItem) -> int:
         number = self.prompts.get(item.key)

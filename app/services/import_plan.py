@@ -115,7 +115,7 @@ def plan(gathered: Gathered, name: str, *, baseline: str = "") -> ImportPlan:
                     "Nothing was imported."
                 )
     met = [(low, high) for low, high in zip(gathered.pairs.low, gathered.pairs.high, strict=True)]
-    compared = sorted({number for two in met for number in two})
+    compared = sorted({*(number for two in met for number in two), *range(gathered.ordered)})
     if len(compared) > _MOST_MEMBERS:
         raise BadInputError(f"Nothing was imported: {len(compared)} checkpoints; one eval batch has {_MOST_MEMBERS}.")
     first, design = _baseline(gathered, baseline, met, names)
@@ -130,7 +130,12 @@ def plan(gathered: Gathered, name: str, *, baseline: str = "") -> ImportPlan:
         members.append(Member(number, names[number], ids.of("checkpoint", position), f"{position:04x}{told[:60]}"))
     used = set(gathered.pairs.prompt)
     return ImportPlan(
-        name, digest, ids, tuple(members), design, tuple(number for number in range(len(gathered.prompts)) if number in used)
+        name,
+        digest,
+        ids,
+        tuple(members),
+        design,
+        tuple(number for number in range(len(gathered.prompts)) if number in used),
     )
 
 
@@ -148,7 +153,7 @@ def _baseline(
             )
         number = gathered.checkpoints[wanted]
     elif gathered.ordered:
-        number = 0 if counts[0] else min(counts)
+        number = 0
     elif everywhere:
         verdicts, pairs = gathered.verdicts, gathered.pairs
         shown_first = -1
@@ -199,7 +204,7 @@ def begin(session: Session, gathered: Gathered, planned: ImportPlan, *, secret: 
         )
         for position, member in enumerate(planned.members)
     )  # fmt: skip
-    prompts = _prompts(session, gathered, planned, suite)
+    prompts = _prompts(session, gathered, planned)
     members = [
         [position, uuid.UUID(member.id), member.fingerprint, CheckpointKind.EXTERNAL, called]
         for position, (member, called) in enumerate(zip(planned.members, checkpoints, strict=True))
@@ -273,14 +278,16 @@ def messages_of(gathered: Gathered, number: int) -> tuple[str, str]:
     return messages, sha256_of_json(json.loads(messages))
 
 
-def _prompts(session: Session, gathered: Gathered, planned: ImportPlan, suite: Suite) -> list[list[object]]:
+def _prompts(session: Session, gathered: Gathered, planned: ImportPlan) -> list[list[object]]:
     """Store the prompts; returns what the seal of the plan covers of each."""
     keys = list(gathered.prompts)
     rows, sealed = [], list[list[object]]()
     for position, number in enumerate(planned.prompts):
         messages, sha256 = messages_of(gathered, number)
         category, domain = gathered.category[number], gathered.domain[number]
-        rows.append((planned.ids.of("prompt", position), position, keys[number], category, domain.value, messages, sha256))
+        rows.append(
+            (planned.ids.of("prompt", position), position, keys[number], category, domain.value, messages, sha256)
+        )
         sealed.append([position, keys[number], category, domain, sha256])
     columns = ("id", "position", "key", "category", "domain", "messages", "sha256")
     Bulk(session, Prompt, columns, suite_id=planned.ids.of("suite", 0)).add(rows)

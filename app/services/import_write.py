@@ -24,6 +24,7 @@ from app.domain.terms import (
     VoterKind,
 )
 from app.models import Ballot, EvalBatch, JudgeCall, Pair, Response, Tally, Verdict
+from app.queries.exports.own import NO_TEXT
 from app.queries.leaks import names_of
 from app.queries.seals import (
     BallotSaid,
@@ -43,7 +44,7 @@ PORTION = 4_000
 """Pairs in one transaction."""
 
 ENGINE = "imported"
-from app.queries.exports.own import NO_TEXT
+
 """The engine of a response of which only the author is known."""
 
 _UNTOLD = -1

@@ -1,7 +1,8 @@
 """AlpacaEval: outputs (`instruction`, `output`, `generator`) and annotations, which hold both texts and a preference.
 
 A preference is 1 for the first output, 2 for the second, 1.5 (once 0) for a tie; weighted annotators write anything
-between, which is kept as a score. Which output the annotator saw first is not told. Dubois et al. 2024, arXiv 2404.04475.
+between, which is kept as a score. Which output the annotator saw first is not told. Dubois et al. 2024,
+arXiv 2404.04475.
 """
 
 import json
@@ -9,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from app.domain.imports.items import Item, Log, PromptItem, ResponseItem, RowRefusedError, VerdictItem
+from app.domain.imports.items import NO_CATEGORY, Item, Log, PromptItem, ResponseItem, RowRefusedError, VerdictItem
 from app.domain.imports.places import Places
 from app.domain.imports.tables import Row, Table, by_kind, clean, has, instruction_of, key_of, name_of, text_of, users
 from app.domain.terms import Choice, VoterKind
@@ -26,15 +27,15 @@ def read(tables: Sequence[Table], log: Log) -> Iterator[Item]:
     """All items of the files."""
     found, places = by_kind(tables, KINDS), Places()
     for table in found["outputs"]:
-        yield from table.each(log, lambda line, row, table=table: _output(table, line, row, log))
+        yield from table.each(log, _output)
     for table in found["annotations"]:
-        yield from table.each(log, lambda line, row, table=table: _annotation(table, line, row, log, places))
+        yield from table.each(log, _annotation, places)
 
 
 def _prompt(table: Table, line: int, row: Row, log: Log) -> PromptItem:
     text = instruction_of(log, table, line, row)
     category = row.get("dataset")
-    return PromptItem(key_of(text), users([text]), *([category] if isinstance(category, str) and category else []))
+    return PromptItem(key_of(text), users([text]), category if isinstance(category, str) and category else NO_CATEGORY)
 
 
 def _output(table: Table, line: int, row: Row, log: Log) -> Iterable[Item]:

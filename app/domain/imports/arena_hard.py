@@ -43,7 +43,7 @@ def read(tables: Sequence[Table], log: Log) -> Iterator[Item]:
     found = by_kind(tables, KINDS)
     for kind, take in (("questions", _question), ("answers", _answer), ("judgments", _judgment)):
         for table in found[kind]:
-            yield from table.each(log, lambda line, row, table=table, take=take: take(table, line, row, log))
+            yield from table.each(log, take)
 
 
 def _question(table: Table, line: int, row: Row, log: Log) -> Iterable[Item]:
@@ -77,7 +77,9 @@ def _judgment(table: Table, line: int, row: Row, log: Log) -> Iterable[Item]:
     games, model = row["games"], name_of(row, "model")
     if not isinstance(games, list) or len(games) not in (1, 2):
         raise RowRefusedError("the games are not a list of one or two")
-    baseline = name_of({"baseline": row.get("baseline") or _BASELINES.get(row.get("category", ""), _FIRST_BASELINE)}, "baseline")
+    baseline = name_of(
+        {"baseline": row.get("baseline") or _BASELINES.get(row.get("category", ""), _FIRST_BASELINE)}, "baseline"
+    )
     if model == baseline:
         raise RowRefusedError(f"{model} is compared with itself")
     judge = name_of({"judge": row.get("judge"), "folder": table.source.folder}, "judge", "folder")

@@ -9,9 +9,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from app.domain.imports.items import NO_CATEGORY, PEOPLE, Item, Log, PromptItem, ResponseItem, RowRefusedError, VerdictItem
+from app.domain.imports.items import (
+    NO_CATEGORY,
+    PEOPLE,
+    Item,
+    Log,
+    PromptItem,
+    ResponseItem,
+    RowRefusedError,
+    VerdictItem,
+)
 from app.domain.imports.mt_bench import spoken
-from app.domain.imports.tables import Row, Table, by_kind, clean, conversation, has, name_of, text_of, users
+from app.domain.imports.tables import Row, Table, by_kind, conversation, has, name_of, text_of, users
 from app.domain.terms import Choice, VoterKind
 
 KINDS = {
@@ -23,6 +32,9 @@ _WINNERS = {
     "model_a": Choice.A, "model_b": Choice.B, "tie": Choice.TIE, "tie (bothbad)": Choice.BOTH_BAD,
     "bothbad": Choice.BOTH_BAD, "both_bad": Choice.BOTH_BAD,
 }  # fmt: skip
+_FAR = 1e11
+"""Seconds of a time that is none."""
+
 _COLUMNS = {"winner_model_a": Choice.A, "winner_model_b": Choice.B, "winner_tie": Choice.TIE}
 
 
@@ -31,14 +43,16 @@ def read(tables: Sequence[Table], log: Log) -> Iterator[Item]:
     found = by_kind(tables, KINDS)
     for kind, take in (("battles", _battle), ("csv", _line)):
         for table in found[kind]:
-            yield from table.each(log, lambda line, row, table=table, take=take: take(table, line, row, log))
+            yield from table.each(log, take)
 
 
 def _battle(table: Table, line: int, row: Row, log: Log) -> Iterable[Item]:
     try:
         choice = _WINNERS[row["winner"]]
     except (KeyError, TypeError) as error:
-        raise RowRefusedError(f"the winner {row.get('winner')!r} is unknown; known are {', '.join(_WINNERS)}") from error
+        raise RowRefusedError(
+            f"the winner {row.get('winner')!r} is unknown; known are {', '.join(_WINNERS)}"
+        ) from error
     a, b = _two(row)
     key = _key(table, line, row)
     items: list[Item] = []
@@ -50,7 +64,7 @@ def _battle(table: Table, line: int, row: Row, log: Log) -> Iterable[Item]:
             items.append(ResponseItem(key, name, text))
     category = row.get("category") or row.get("language")
     items.insert(0, PromptItem(key, messages, category if isinstance(category, str) else NO_CATEGORY))
-    items.append(_verdict(table, line, row, key, a, b, choice))
+    items.append(_verdict(line, row, key, a, b, choice))
     return items
 
 
@@ -67,7 +81,7 @@ def _line(table: Table, line: int, row: Row, log: Log) -> Iterable[Item]:
         said = _turns(table, line, row.get(field), log, field)
         if said is not None:
             yield ResponseItem(key, name, conversation(said) if said else "")
-    yield _verdict(table, line, row, key, a, b, chosen[0])
+    yield _verdict(line, row, key, a, b, chosen[0])
 
 
 def _turns(table: Table, line: int, value: Any, log: Log, what: str) -> list[str] | None:
@@ -96,11 +110,13 @@ def _key(table: Table, line: int, row: Row) -> str:
     return f"{table.source.stem[:60]}:{line}" if key is None else str(key)[:100]
 
 
-def _verdict(table: Table, line: int, row: Row, key: str, a: str, b: str, choice: Choice) -> VerdictItem:
+def _verdict(line: int, row: Row, key: str, a: str, b: str, choice: Choice) -> VerdictItem:
     voter = row.get("judge") or row.get("judge_hash") or PEOPLE
     voter = voter if type(voter) is str and len(voter) < 100 else name_of({"judge": voter}, "judge")  # noqa: PLR2004
     stamp = row.get("tstamp")
-    cast_at = datetime.fromtimestamp(stamp, UTC) if type(stamp) in (int, float) and 0 < stamp < 1e11 else None  # noqa: PLR2004
+    cast_at = None
+    if isinstance(stamp, int | float) and 0 < stamp < _FAR:
+        cast_at = datetime.fromtimestamp(stamp, UTC)
     return VerdictItem(
         key, a, b, voter, VoterKind.RATER, choice, True, None, "", 0, cast_at, 0.0, False, line  # noqa: FBT003
     )  # fmt: skip

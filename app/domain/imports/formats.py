@@ -1,6 +1,6 @@
 """The formats by name, and what is said when a file is of another one."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from app.domain.errors import BadInputError
@@ -16,7 +16,7 @@ from app.domain.imports import (
     plain,
 )
 from app.domain.imports.items import Item, Log
-from app.domain.imports.tables import Source, Table, UnknownTableError, open_table
+from app.domain.imports.tables import Kind, Source, Table, UnknownTableError, open_table
 
 
 class Format(NamedTuple):
@@ -24,7 +24,7 @@ class Format(NamedTuple):
 
     name: str
     files: str
-    kinds: dict[str, Callable[[frozenset[str]], bool]]
+    kinds: Mapping[str, Kind]
     read: Callable[[Sequence[Table], Log], Iterator[Item]]
 
 

@@ -27,7 +27,7 @@ def read(tables: Sequence[Table], log: Log) -> Iterator[Item]:
     """All items of the files; the label of a pair is one verdict, in however many of them it stands."""
     found, places, told = by_kind(tables, KINDS), Places(), set[PairItem]()
     for table in (*found["dataset"], *found["results"]):
-        yield from table.each(log, lambda line, row, table=table: _row(table, line, row, log, places, told))
+        yield from table.each(log, _row, places, told)
 
 
 def _row(table: Table, line: int, row: Row, log: Log, places: Places, told: set[PairItem]) -> Iterable[Item]:

@@ -5,8 +5,8 @@ Votes name models by what is shown, pairs by numbers: the list of models joins t
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from app.domain.imports.items import Item, Log, PairItem, PromptItem, ResponseItem, RowRefusedError, VerdictItem
 from app.domain.errors import BadInputError
+from app.domain.imports.items import Item, Log, PairItem, PromptItem, ResponseItem, RowRefusedError, VerdictItem
 from app.domain.imports.tables import Row, Table, by_kind, clean, has, name_of, text_of, users
 from app.domain.terms import Choice, VoterKind
 
@@ -30,7 +30,8 @@ def read(tables: Sequence[Table], log: Log) -> Iterator[Item]:
     found, names = by_kind(tables, KINDS), dict[str, str]()
     if found["pairs"] and not found["models"]:
         raise BadInputError(
-            f"{found['pairs'][0].name} names models by numbers. Give the file models.jsonl as well. Nothing was imported."
+            f"{found['pairs'][0].name} names models by numbers. Give the file models.jsonl as well. "
+            "Nothing was imported."
         )
     for table in found["models"]:
         for line, row in table.rows:
@@ -41,11 +42,11 @@ def read(tables: Sequence[Table], log: Log) -> Iterator[Item]:
     for table in found["training"]:
         log.note(table.name, 1, "pairs that workers were trained with are no part of the comparison; left aside")
     for table in found["prompts"]:
-        yield from table.each(log, lambda line, row, table=table: _prompt(table, line, row, log, "id"))
+        yield from table.each(log, _prompt, "id")
     for table in found["pairs"]:
-        yield from table.each(log, lambda line, row, table=table: _pair(table, line, row, log, names))
+        yield from table.each(log, _pair, names)
     for table in found["votes"]:
-        yield from table.each(log, lambda line, row, table=table: _vote(table, line, row))
+        yield from table.each(log, _vote)
 
 
 def _prompt(table: Table, line: int, row: Row, log: Log, key: str) -> Iterable[Item]:
@@ -69,7 +70,7 @@ def _pair(table: Table, line: int, row: Row, log: Log, names: dict[str, str]) ->
     yield PairItem(key, two[0][0], two[1][0])
 
 
-def _vote(table: Table, line: int, row: Row) -> Iterable[Item]:
+def _vote(table: Table, line: int, row: Row, _: Log) -> Iterable[Item]:
     try:
         choice = _WINNERS[row["winner"]]
     except (KeyError, TypeError) as error:

@@ -32,7 +32,7 @@ def read(tables: Sequence[Table], log: Log) -> Iterator[Item]:
     takers = {"questions": _question, "answers": _answer, "positions": _positions, "games": _games, "votes": _vote}
     for kind, take in takers.items():
         for table in found[kind]:
-            yield from table.each(log, lambda line, row, table=table, take=take: take(table, line, row, log))
+            yield from table.each(log, take)
 
 
 def _key(row: Row, turn: int) -> str:
@@ -88,7 +88,9 @@ def _positions(table: Table, line: int, row: Row, log: Log) -> Iterable[Item]:
     said = [clean(log, table, line, row.get(name) or "", "the reply") for name in ("judgment_ab", "judgment_ba")]
     choices = (_label(row, "winner_ab", _POSITIONS), _label(row, "winner_ba", _POSITIONS))
     judge = name_of({**row, "file": table.source.stem}, "judge_id", "judge", "file")
-    yield from _both(_key(row, _turn(row)), name_of(row, "model_a"), name_of(row, "model_b"), judge, choices, said, line)
+    yield from _both(
+        _key(row, _turn(row)), name_of(row, "model_a"), name_of(row, "model_b"), judge, choices, said, line
+    )
 
 
 def _games(table: Table, line: int, row: Row, log: Log) -> Iterable[Item]:

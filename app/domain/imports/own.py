@@ -36,10 +36,10 @@ def read(tables: Sequence[Table], log: Log) -> Iterator[Item]:
         BadInputError: a file is of another version.
     """
     for table in by_kind(tables, KINDS)["lines"]:
-        yield from table.each(log, lambda line, row: _line(row, line))
+        yield from table.each(log, _line)
 
 
-def _line(row: Row, line: int) -> Iterable[Item]:
+def _line(_table: Table, line: int, row: Row, _log: Log) -> Iterable[Item]:
     take = _LINES.get(row.get("type", ""))
     if take is None:
         raise RowRefusedError(f"the type {row.get('type')!r} is unknown; known are {', '.join(_LINES)}")
@@ -94,8 +94,9 @@ def _verdict(row: Row, line: int) -> Item:
         raise RowRefusedError("the time has no time zone")
     return VerdictItem(
         _text(row, "prompt"), _text(row, "a"), _text(row, "b"), _text(row, "voter"), kind, choice,
-        row["order_known"] is True, score, _text(row, "said") if "said" in row else "", int(row["replicate"]), cast_at, seconds,
-        row.get("simulated", False) is True, line, tuple(ReasonTag(tag) for tag in sorted(set(row.get("tags", ())))),
+        row["order_known"] is True, score, _text(row, "said") if "said" in row else "", int(row["replicate"]), cast_at,
+        seconds,
+        row.get("simulated", False) is True, line, tuple(map(ReasonTag, sorted(set(row.get("tags", ()))))),
     )  # fmt: skip
 
 

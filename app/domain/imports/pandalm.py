@@ -36,14 +36,12 @@ def read(tables: Sequence[Table], log: Log) -> Iterator[Item]:
             "Nothing was imported."
         )
     for table in found["pairs"]:
-        yield from table.each(log, lambda line, row, table=table: _pair(table, line, row, log, places, pairs))
+        yield from table.each(log, _pair, places, pairs)
     for table in found["judges"]:
-        yield from table.each(log, lambda line, row, table=table: _replies(table, line, row, log, pairs))
+        yield from table.each(log, _replies, pairs)
 
 
-def _pair(
-    table: Table, line: int, row: Row, log: Log, places: Places, pairs: dict[str, PairItem]
-) -> Iterable[Item]:
+def _pair(table: Table, line: int, row: Row, log: Log, places: Places, pairs: dict[str, PairItem]) -> Iterable[Item]:
     asked = instruction_of(log, table, line, row)
     index = name_of(row, "idx")
     if index in pairs:
@@ -76,7 +74,9 @@ def _replies(table: Table, line: int, row: Row, log: Log, pairs: dict[str, PairI
         judge = field.removesuffix(_RESULT)
         choice, said = _label(row[field]), row.get(f"{judge}_reason")
         if choice is None:
-            log.note(table.name, line, f"the label {row[field]!r} of {judge} is not 0, 1 or 2: a reply without a choice")
+            log.note(
+                table.name, line, f"the label {row[field]!r} of {judge} is not 0, 1 or 2: a reply without a choice"
+            )
         yield VerdictItem(
             *pair[:3], judge, VoterKind.JUDGE, choice, replicate=pair.replicate, line=line,
             said=clean(log, table, line, said, "the reason") if isinstance(said, str) else "",

@@ -12,9 +12,7 @@ from app.domain.imports.items import (
     PEOPLE,
     Item,
     Log,
-    PairItem,
     PromptItem,
-    ResponseItem,
     RowRefusedError,
     VerdictItem,
 )
@@ -51,7 +49,7 @@ def read(tables: Sequence[Table], log: Log) -> Iterator[Item]:
     """All items of the files."""
     places = Places()
     for table in by_kind(tables, KINDS)["rows"]:
-        yield from table.each(log, lambda line, row, table=table: _row(table, line, row, log, places))
+        yield from table.each(log, _row, places)
 
 
 def _row(table: Table, line: int, row: Row, log: Log, places: Places) -> Iterable[Item]:
@@ -144,9 +142,7 @@ def _number(row: Row, field: str) -> float | None:
     if value in (None, ""):
         return None
     try:
-        if isinstance(value, bool):
-            raise ValueError  # noqa: TRY301 (as no number)
-        return float(value)
+        return float(str(value))
     except (TypeError, ValueError) as error:
         raise RowRefusedError(f'"{field}" is {value!r}, not a number') from error
 

@@ -3,17 +3,16 @@
 import codecs
 import csv
 import hashlib
-import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import PurePath
 from typing import Any
 
 from app.domain.errors import BadInputError
-from app.domain.imports.items import Log, RowRefusedError
+from app.domain.imports.items import Item, Log, RowRefusedError
 
 NO_TEXT = re.compile("[\\x00\\ud800-\\udfff]")
 """JSON can spell these; UTF-8 and Postgres cannot store them."""
@@ -24,6 +23,8 @@ _BAD = "\N{REPLACEMENT CHARACTER}"
 csv.field_size_limit(2**27)  # the longest responses are far beyond the library's 128 KiB
 
 Row = dict[str, Any]
+Kind = Callable[[frozenset[str]], bool]
+"""Whether rows with these fields are of this kind."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,12 @@ class Table:
         """For messages."""
         return self.source.name
 
-    def each(self, log: Log, take: Callable[[int, Row], Iterable[Any]]) -> Iterator[Any]:
-        """What ``take`` makes of each row; a row that it refuses is told with its line and left out."""
+    def each(self, log: Log, take: Callable[..., Iterable[Item]], *more: Any) -> Iterator[Item]:
+        """What ``take(table, line, row, log, *more)`` makes of each row; one that it refuses is told and left out."""
         for line, row in self.rows:
             log.read += 1
             try:
-                yield from take(line, row)
+                yield from take(self, line, row, log, *more)
             except RowRefusedError as error:
                 log.refuse(self.name, line, str(error))
 
@@ -127,7 +128,8 @@ def _json_list(source: Source, lines: Iterable[bytes], before: int) -> Iterator[
     decode, skip = json.JSONDecoder().raw_decode, re.compile(r"[\s,]*")
     place, line, counted = text.index("[") + 1, before + 1, 0
     while True:
-        place = skip.match(text, place).end()  # type: ignore[union-attr] (it matches nothing, too)
+        if between := skip.match(text, place):
+            place = between.end()
         if text[place : place + 1] in ("]", ""):
             return
         line, counted = line + text.count("\n", counted, place), place
@@ -160,13 +162,11 @@ def _csv(source: Source, lines: Iterable[bytes], before: int, log: Log) -> Itera
             continue
         if row is None:
             return
-        row.pop(None, None)  # type: ignore[call-overload] (more values than columns come under this key)
+        row = {name: value for name, value in row.items() if name is not None}  # values beyond the columns
         yield begins if begins > before + 1 else before + 2, row
 
 
-def by_kind(
-    tables: Iterable[Table], kinds: dict[str, Callable[[frozenset[str]], bool]]
-) -> dict[str, list[Table]]:
+def by_kind(tables: Iterable[Table], kinds: Mapping[str, Kind]) -> dict[str, list[Table]]:
     """Tables by what they hold; one that fits several is the first of them.
 
     Raises:
@@ -190,7 +190,7 @@ class UnknownTableError(BadInputError):
         self.table = table
 
 
-def has(*fields: str) -> Callable[[frozenset[str]], bool]:
+def has(*fields: str) -> Kind:
     """Whether a row has all of these."""
     wanted = frozenset(fields)
     return wanted.issubset
@@ -258,8 +258,3 @@ def conversation(turns: Sequence[str]) -> str:
 def users(turns: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """Turns of the user as messages."""
     return tuple(("user", turn) for turn in turns)
-
-
-def as_lines(content: bytes) -> Iterable[bytes]:
-    """Bytes as a file's lines."""
-    return io.BytesIO(content)

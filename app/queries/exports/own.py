@@ -39,6 +39,9 @@ NO_TEXT = "imported without its text"
 _CHUNK = 200
 """Prompts at a time."""
 
+_IDS = 500
+"""Ids in one statement."""
+
 
 class _Member(NamedTuple):
     position: int
@@ -176,15 +179,20 @@ def _said(
         .subquery()
     )
     query = (
-        select(Ballot, Verdict, Voter.simulated)
+        select(Ballot, Voter.simulated)
         .join(Pair, Pair.id == Ballot.pair_id)
         .join(Voter, Voter.id == Ballot.voter_id)
-        .join(Verdict, Verdict.ballot_id == Ballot.id, isouter=True)
         .where(Pair.eval_batch_id == batch.id, Pair.kind == PairKind.MAIN, Pair.prompt_id.in_(prompts))
         .where(Ballot.state.in_((BallotState.VOTED, BallotState.UNPARSED)), Ballot.is_repeat.is_(False))
     )
     rows = session.execute(query).all()
-    unparsed = [ballot.id for ballot, *_ in rows if ballot.state is BallotState.UNPARSED]
+    ids = [ballot.id for ballot, _ in rows]
+    verdicts = {
+        verdict.ballot_id: verdict
+        for start in range(0, len(ids), _IDS)
+        for verdict in session.scalars(select(Verdict).where(Verdict.ballot_id.in_(ids[start : start + _IDS])))
+    }
+    unparsed = [ballot.id for ballot, _ in rows if ballot.state is BallotState.UNPARSED]
     replies = dict(
         session.execute(
             select(JudgeCall.ballot_id, JudgeCall.reply)
@@ -193,31 +201,39 @@ def _said(
         ).all()
     )
     found = defaultdict[uuid.UUID, list[tuple[str, str, str]]](list)
-    for ballot, verdict, simulated in rows:
-        pair = pairs[ballot.pair_id]
+    for ballot, simulated in rows:
+        pair, verdict = pairs[ballot.pair_id], verdicts.get(ballot.id)
         a, b = (members[id_].name for id_ in sides(ballot.order, pair.first_id, pair.second_id))
-        told: dict[str, Any] = {
-            "prompt": keys[pair.prompt_id], "replicate": pair.replicate, "a": a, "b": b, "voter": voters[ballot.voter_id],
-            "kind": ballot.voter_kind.value, "choice": verdict.choice.value if verdict else None,
-            "order_known": ballot.order_known,
-        }  # fmt: skip
-        if verdict is not None and verdict.score is not None:
-            _, of_b = sides(ballot.order, 1 - verdict.score, verdict.score)
-            told["score"] = of_b
-        words = verdict.reason if verdict else replies.get(ballot.id, "")
-        if words:
-            told["said"] = words
-        if verdict and verdict.tags:
-            told["tags"] = list(verdict.tags)
-        if verdict and verdict.seconds:
-            told["seconds"] = verdict.seconds
-        at = verdict.cast_at if verdict else ballot.closed_at
+        who = {"voter": voters[ballot.voter_id], "kind": ballot.voter_kind.value}
+        told = {"prompt": keys[pair.prompt_id], "replicate": pair.replicate, "a": a, "b": b, **who}
+        told |= {"choice": None if verdict is None else verdict.choice.value, "order_known": ballot.order_known}
+        if verdict is None:
+            told |= {"said": replies.get(ballot.id, "")}
+            at = ballot.closed_at
+        else:
+            told |= _words(ballot, verdict)
+            at = verdict.cast_at
         if at is not None and (batch.imported_from is None or at != batch.created_at):
             told["cast_at"] = at.isoformat()
         if simulated:
             told["simulated"] = True
-        found[pair.id].append((ballot.voter_kind.value, voters[ballot.voter_id], _line("verdict", **told)))
+        line = _line("verdict", **{name: value for name, value in told.items() if value != ""})
+        found[pair.id].append((who["kind"], who["voter"], line))
     return found
+
+
+def _words(ballot: Ballot, verdict: Verdict) -> dict[str, Any]:
+    """What was said beside the choice; what was not is left out."""
+    told: dict[str, Any] = {}
+    if verdict.score is not None:
+        _, told["score"] = sides(ballot.order, 1 - verdict.score, verdict.score)
+    if verdict.reason:
+        told["said"] = verdict.reason
+    if verdict.tags:
+        told["tags"] = list(verdict.tags)
+    if verdict.seconds:
+        told["seconds"] = verdict.seconds
+    return told
 
 
 def _line(what: str, /, **fields: Any) -> str:
