@@ -7,6 +7,7 @@ bytes a verdict. Nothing here knows the database. The digest tells whether an im
 import hashlib
 import json
 import tempfile
+import weakref
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -50,6 +51,7 @@ class Texts:
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as this)
+        weakref.finalize(self, self._file.close)
         self._known: dict[bytes, int] = {}
         self._ends = array("q", [0])
         self.add("")

@@ -6,6 +6,7 @@ given again when it is complete, it changes nothing.
 
 import hashlib
 import uuid
+import zlib
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -42,15 +43,13 @@ def gather(name: str, paths: Iterable[Path], log: Log) -> Gathered:
         for path in paths:
             try:
                 file: Any = stack.enter_context(path.open("rb"))
+                if file.peek(len(_GZIP))[: len(_GZIP)] == _GZIP:
+                    file = stack.enter_context(GzipFile(fileobj=file))
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
                 file.seek(0)
-                if file.read(len(_GZIP)) == _GZIP:
-                    file.seek(0)
-                    file = stack.enter_context(GzipFile(fileobj=file))
-                else:
-                    file.seek(0)
-            except OSError as error:
-                raise BadInputError(f"{path} cannot be read ({error.strerror}). Nothing was imported.") from error
+            except (EOFError, OSError, zlib.error) as error:  # the first and the last for a broken archive
+                why = getattr(error, "strerror", None) or error
+                raise BadInputError(f"{path} cannot be read to its end ({why}). Nothing was imported.") from error
             if digest in seen:
                 log.note(path.name, 0, "the same content was given twice; it was read once")
                 continue
@@ -58,10 +57,7 @@ def gather(name: str, paths: Iterable[Path], log: Log) -> Gathered:
             sources.append(Source("/".join(path.absolute().parts[-2:]), file))
         if not sources:
             raise BadInputError("Nothing was imported: no file was given.")
-        try:
-            return Gathered(name, log).take(read(name, sources, log))
-        except (EOFError, OSError) as error:  # a broken archive
-            raise BadInputError(f"A file cannot be read to its end ({error}). Nothing was imported.") from error
+        return Gathered(name, log).take(read(name, sources, log))
 
 
 @dataclass(frozen=True)
