@@ -21,9 +21,7 @@ def gathered(format_name: str, *paths: Path) -> Gathered:
     return imports.gather(format_name, paths, Log())
 
 
-def store(
-    database: Database, found: Gathered, name: str, *, portions: int | None = None, now: datetime = NOW
-) -> UUID:
+def store(database: Database, found: Gathered, name: str, *, portions: int | None = None, now: datetime = NOW) -> UUID:
     """Store all of it, or be killed after so many portions."""
     planned = import_plan.plan(found, name)
     with database.session_scope() as session:

@@ -43,7 +43,9 @@ def mixed(prompts: int = 5) -> list[dict[str, Any]]:
             rows.append(row(number, rater=voter, winner=rng.choice(["a", "b", "tie", "both_bad"]), order_known=True))
         for a, b, winner in (("x", "y", "a"), ("y", "x", "unparsed" if number == 1 else "b")):
             said = {"checkpoint_a": a, "checkpoint_b": b, "response_a": f"{a}{number}", "response_b": f"{b}{number}"}
-            rows.append(row(number, **said, winner=winner, judge="both", rater=None, order_known=True, reply="Because."))
+            rows.append(
+                row(number, **said, winner=winner, judge="both", rater=None, order_known=True, reply="Because.")
+            )
         rows.append(row(number, judge="weights", rater=None, winner=None, score=rng.random()))
         rows.append({"prompt_id": f"n{number}", "left": "z", "right": "x", "winner": "left"})
     return rows

@@ -37,7 +37,9 @@ BATTLE = {"question_id": "q1", "model_a": "x", "model_b": "y", "winner": "model_
 def test_battles_with_every_label_and_with_labels_that_nobody_knows() -> None:
     log = Log()
     labels = ("model_a", "model_b", "tie", "tie (bothbad)", "Model A", None, True, "")
-    found = items("chatbot-arena", [{**BATTLE, "question_id": f"q{n}", "winner": w} for n, w in enumerate(labels)], log=log)
+    found = items(
+        "chatbot-arena", [{**BATTLE, "question_id": f"q{n}", "winner": w} for n, w in enumerate(labels)], log=log
+    )
     assert [one.choice for one in verdicts(found)] == [Choice.A, Choice.B, Choice.TIE, Choice.BOTH_BAD]
     assert all(one.order_known and one.kind is VoterKind.RATER for one in verdicts(found))
     assert [problem.line for problem in log.problems if not problem.taken] == [5, 6, 7, 8]
@@ -61,7 +63,10 @@ def test_the_csv_of_the_55000_with_nulls_and_halves_of_surrogate_pairs() -> None
     bad = '8,x,y,"[""Hi""]","[""A""]","[""B""]",1,0,1\n'
     found = items("chatbot-arena", ("folder/train.csv", head + good + bad), log=log)
     assert short(found) == [("x", "y", "people", Choice.TIE, True)]
-    assert [item.text for item in found if isinstance(item, ResponseItem)] == ["[1] A\N{REPLACEMENT CHARACTER}\n\n[2] ", "B"]
+    assert [item.text for item in found if isinstance(item, ResponseItem)] == [
+        "[1] A\N{REPLACEMENT CHARACTER}\n\n[2] ",
+        "B",
+    ]
     assert [(problem.line, problem.taken) for problem in log.problems] == [(2, True), (2, True), (2, True), (3, False)]
 
 

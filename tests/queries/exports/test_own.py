@@ -79,7 +79,9 @@ def _verdicts(draw: st.DrawFn) -> list[dict[str, Any]]:
             choices = ["a", "b", "tie", "both_bad", *([None] if kind == "judge" else [])]
             said: dict[str, Any] = {"choice": draw(st.sampled_from(choices)), "order_known": draw(st.booleans())}
             if kind == "judge" and said["choice"] in ("a", "b") and draw(st.booleans()):
-                said["score"] = draw(st.floats(0.5, 1, exclude_min=True).map(lambda s: s if said["choice"] == "b" else 1 - s))
+                said["score"] = draw(
+                    st.floats(0.5, 1, exclude_min=True).map(lambda s: s if said["choice"] == "b" else 1 - s)
+                )
             said |= draw(
                 st.fixed_dictionaries(
                     {}, optional={"said": TEXTS, "seconds": st.floats(0, 1e6), "cast_at": WHEN.map(datetime.isoformat)}
