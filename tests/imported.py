@@ -7,12 +7,12 @@ from uuid import UUID
 
 from app.db import Database
 from app.domain.imports.items import Log
+from app.models import EvalBatch
 from app.queries.exports.own import own_lines
+from app.queries.verification import verify
 from app.services import import_plan, imports
 from app.services.import_gather import Gathered
 from app.services.import_write import Writer
-from app.queries.verification import verify
-from app.models import EvalBatch
 from tests.factories import NOW, RULES
 
 

@@ -13,12 +13,11 @@ from sqlalchemy import event, func, select
 from app.db import Database
 from app.domain.errors import BadInputError, ConflictError
 from app.domain.terms import BatchState, Design, Order, SwapMode
-from app.models import Ballot, Checkpoint, EvalBatch, JudgeCall, Judging, Pair, Response, Verdict
+from app.models import Ballot, Checkpoint, EvalBatch, Judge, JudgeCall, Judging, Pair, Response, Verdict
 from app.queries.judging import judging_views
 from app.queries.report import report
 from app.services import eval_batches, import_plan, import_write, judging
 from app.services.judges import set_retired
-from app.models import Judge
 from tests.factories import NOW, RULES, write_rows
 from tests.fixtures import on_sqlite
 from tests.imported import exported, gathered, mismatches, store
@@ -39,8 +38,10 @@ def mixed(prompts: int = 5) -> list[dict[str, Any]]:
     rng = random.Random(3)  # noqa: S311
     rows = []
     for number in range(prompts):
-        for voter in ("ann", "bob"):
-            rows.append(row(number, rater=voter, winner=rng.choice(["a", "b", "tie", "both_bad"]), order_known=True))
+        rows += [
+            row(number, rater=voter, winner=rng.choice(["a", "b", "tie", "both_bad"]), order_known=True)
+            for voter in ("ann", "bob")
+        ]
         for a, b, winner in (("x", "y", "a"), ("y", "x", "unparsed" if number == 1 else "b")):
             said = {"checkpoint_a": a, "checkpoint_b": b, "response_a": f"{a}{number}", "response_b": f"{b}{number}"}
             rows.append(
@@ -271,7 +272,7 @@ def test_files_of_which_nothing_can_be_taken(
 @on_sqlite
 def test_names_that_cannot_be(database: Database, tmp_path: Path) -> None:
     found = gathered("plain", write_rows(tmp_path / "f.jsonl", [row()]))
-    with pytest.raises(BadInputError, match="'w' is none of the compared checkpoints. They are x, y"):
+    with pytest.raises(BadInputError, match=r"'w' is none of the compared checkpoints\. They are x, y"):
         import_plan.plan(found, "name", baseline="w")
     with pytest.raises(BadInputError, match="cannot be the name of a eval batch"):
         import_plan.plan(found, "no name")

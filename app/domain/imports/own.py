@@ -21,7 +21,7 @@ from app.domain.imports.items import (
     RowRefusedError,
     VerdictItem,
 )
-from app.domain.imports.tables import NO_TEXT, Row, Table, by_kind, has
+from app.domain.imports.tables import NO_TEXT, Row, Table, by_kind, choice_of, has
 from app.domain.terms import Choice, Design, Domain, ReasonTag, SwapMode, VoterKind
 
 FORMAT = "brie-arena/1"
@@ -86,6 +86,8 @@ def _verdict(row: Row, line: int) -> Item:
         raise RowRefusedError("only a judge has a score, or a reply without a choice; scripts are not compared with")
     if score is not None and not 0 <= score <= 1:
         raise RowRefusedError(f"the score {score} is not between 0 and 1")
+    if score is not None and choice is not choice_of(score):
+        raise RowRefusedError(f"the score {score} and the choice {row['choice']} say different things")
     seconds = float(row.get("seconds", 0.0))
     if not (math.isfinite(seconds) and seconds >= 0):
         raise RowRefusedError(f"{seconds} are no seconds")

@@ -17,7 +17,7 @@ from app.domain.imports.items import (
     VerdictItem,
 )
 from app.domain.imports.places import Places
-from app.domain.imports.tables import Row, Table, by_kind, clean, key_of, name_of, text_of, users
+from app.domain.imports.tables import Row, Table, by_kind, choice_of, clean, key_of, name_of, text_of, users
 from app.domain.terms import Choice, Domain, VoterKind
 
 _A = ("checkpoint_a", "model_a", "left", "a")
@@ -60,7 +60,7 @@ def _row(table: Table, line: int, row: Row, log: Log, places: Places) -> Iterabl
     choice, voted = _choice(row, a, b, kind)
     score = _score(row, kind)
     if score is not None:
-        choice, voted = Choice.TIE if score == 0.5 else Choice.B if score > 0.5 else Choice.A, True  # noqa: PLR2004
+        choice, voted = choice_of(score), True
         score = None if score in (0, 0.5, 1) else score
     known, cast_at, seconds = _truth(row, "order_known"), _moment(row), _number(row, "seconds") or 0.0
     prompt = _prompt(table, line, row, log)

@@ -13,6 +13,8 @@ from typing import Any
 
 from app.domain.errors import BadInputError
 from app.domain.imports.items import Item, Log, RowRefusedError
+from app.domain.tally import TIE
+from app.domain.terms import Choice
 
 NO_TEXT = re.compile("[\\x00\\ud800-\\udfff]")
 """JSON can spell these; UTF-8 and Postgres cannot store them."""
@@ -246,6 +248,11 @@ def name_of(row: Row, *fields: str) -> str:
 def key_of(*parts: str) -> str:
     """A key for a prompt that has none: the same words, the same key."""
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def choice_of(score: float) -> Choice:
+    """The choice that a weight stands for: how far B is preferred, in [0, 1]."""
+    return Choice.TIE if score == TIE else Choice.B if score > TIE else Choice.A
 
 
 def conversation(turns: Sequence[str]) -> str:

@@ -52,7 +52,7 @@ def test_conversations_of_battles_become_prompt_and_texts() -> None:
         {"role": "user", "content": "Two?"}, {"role": "assistant", "content": "2"},
     ]  # fmt: skip
     found = items("chatbot-arena", [{**BATTLE, "conversation_a": turns, "conversation_b": turns[:2]}])
-    assert [item for item in found if isinstance(item, PromptItem)][0].messages == (("user", "One?"),)
+    assert next(item for item in found if isinstance(item, PromptItem)).messages == (("user", "One?"),)
     assert [item.text for item in found if isinstance(item, ResponseItem)] == ["[1] 1\n\n[2] 2", "1"]
 
 
@@ -156,7 +156,8 @@ def test_pandalm_vocabularies_and_booleans() -> None:
     replies = [{"idx": 1, "gpt_result": "Tie"}, {"idx": 1, "gpt_result": "garbage"}, {"idx": 9, "gpt_result": "1"}]
     found = items("pandalm", pairs, replies, log=log)
     assert [(one.voter, one.choice) for one in verdicts(found)] == [
-        ("annotator1", Choice.TIE), ("annotator2", Choice.A), ("annotator3", Choice.B), ("gpt", Choice.TIE), ("gpt", None),
+        ("annotator1", Choice.TIE), ("annotator2", Choice.A), ("annotator3", Choice.B), ("gpt", Choice.TIE),
+        ("gpt", None),
     ]  # fmt: skip
     assert [item.text for item in found if isinstance(item, ResponseItem)] == ["true", "no"]
     assert [problem.line for problem in log.problems if not problem.taken] == [2, 3]
@@ -220,9 +221,9 @@ def test_a_plain_row_that_cannot_be_taken_is_never_a_tie(changed: dict[str, obje
 
 
 def test_a_file_of_another_format_is_told_which_it_looks_like() -> None:
-    with pytest.raises(BadInputError, match="That is no file of llmbar. It looks like chatbot-arena"):
+    with pytest.raises(BadInputError, match=r"That is no file of llmbar\. It looks like chatbot-arena"):
         items("llmbar", [BATTLE])
-    with pytest.raises(BadInputError, match="There is no format 'elo'. Known are arena,"):
+    with pytest.raises(BadInputError, match=r"There is no format 'elo'\. Known are arena,"):
         items("elo", [BATTLE])
     with pytest.raises(BadInputError, match="That format has questions, answers, judgments"):
         items("arena-hard", [{"unknown": 1}])
@@ -237,6 +238,7 @@ def test_the_own_format_refuses_lines_that_are_not_its_own() -> None:
                "choice": "a", "order_known": True}  # fmt: skip
     bad = [
         {"type": "song"}, {**verdict, "choice": "left"}, {**verdict, "choice": None}, {**verdict, "score": 0.3},
+        {**verdict, "kind": "judge", "score": 0.8},
         {**verdict, "kind": "script"}, {**verdict, "seconds": -1}, {**verdict, "cast_at": "2026-01-31T12:00:00"},
         {**verdict, "voter": 3}, {**verdict, "a": "x\0"}, {"type": "verdict"}, {**verdict, "tags": ["loud"]},
         {"type": "prompt", "key": "p", "category": "c", "domain": "in_domain", "messages": ["no"]},

@@ -71,17 +71,18 @@ def _verdicts(draw: st.DrawFn) -> list[dict[str, Any]]:
         messages = [{"role": "user", "content": draw(TEXTS)}] if draw(st.booleans()) else []
         domain = draw(st.sampled_from(["in_domain", "out_of_domain"]))
         lines.append({"type": "prompt", "key": key, "category": "c", "domain": domain, "messages": messages})
-        for name in draw(st.sets(st.sampled_from(NAMES))):
-            lines.append({"type": "response", "prompt": key, "replicate": 0, "checkpoint": name, "text": draw(TEXTS)})
+        lines += [
+            {"type": "response", "prompt": key, "replicate": 0, "checkpoint": name, "text": draw(TEXTS)}
+            for name in draw(st.sets(st.sampled_from(NAMES)))
+        ]
         for a, b in draw(st.lists(st.permutations(NAMES).map(lambda three: three[:2]), max_size=5)):
             place = {"prompt": key, "replicate": draw(st.integers(0, 2)), "a": a, "b": b}
             kind = draw(st.sampled_from(["rater", "judge"]))
             choices = ["a", "b", "tie", "both_bad", *([None] if kind == "judge" else [])]
             said: dict[str, Any] = {"choice": draw(st.sampled_from(choices)), "order_known": draw(st.booleans())}
             if kind == "judge" and said["choice"] in ("a", "b") and draw(st.booleans()):
-                said["score"] = draw(
-                    st.floats(0.5, 1, exclude_min=True).map(lambda s: s if said["choice"] == "b" else 1 - s)
-                )
+                above = draw(st.floats(0.5, 1, exclude_min=True))
+                said["score"] = above if said["choice"] == "b" else 1 - above
             said |= draw(
                 st.fixed_dictionaries(
                     {}, optional={"said": TEXTS, "seconds": st.floats(0, 1e6), "cast_at": WHEN.map(datetime.isoformat)}
