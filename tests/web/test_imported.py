@@ -14,19 +14,12 @@ from tests.imported import gathered, store
 
 pytestmark = on_sqlite
 
+SAID = (("a", {"rater": "ann"}), ("b", {"rater": "bob"}), ("tie", {"judge": "j", "reply": "Neither."}))
 ROWS = [
-    {"prompt": f"Question {n}?", "model_a": "x", "model_b": "y", "response_a": f"a{n}", "response_b": "", "winner": w}
-    | who
-        "prompt": f"Question {n}?",
-        "model_a": "x",
-        "model_b": "y",
-        "response_a": f"a{n}",
-        "response_b": "",
-        "winner": w,
-        **who,
-    }
+    {"prompt": f"Question {n}?", "model_a": "x", "model_b": "y", "response_a": f"a{n}", "response_b": "", **who}
+    | {"winner": winner}
     for n in range(8)
-    for w, who in (("a", {"rater": "ann"}), ("b", {"rater": "bob"}), ("tie", {"judge": "j", "reply": "Neither."}))
+    for winner, who in SAID
 ] + [{"left": "x", "right": "z", "winner": "right"}]
 
 
@@ -47,7 +40,9 @@ def test_every_page_of_it_opens(app: FastAPI, admin: TestClient, tmp_path: Path,
     pages += [f"/results/{batch_id}", f"/raters/{batch_id}", f"/vote/{batch_id}"]
     assert {page: admin.get(page, follow_redirects=True).status_code for page in pages} == dict.fromkeys(pages, 200)
     assert "imported" in admin.get("/judges").text
-    assert "/vote/" not in admin.get(f"/batches/{batch_id}").text
+    page = admin.get(f"/batches/{batch_id}").text
+    assert "/vote/" not in page
+    assert ("It was imported (plain)" if portions is None else "It is being imported (plain)") in page
 
 
 def test_results_are_those_of_the_import(app: FastAPI, admin: TestClient, tmp_path: Path) -> None:
