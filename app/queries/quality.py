@@ -106,7 +106,8 @@ def sheets_of(
     _add_repeats(session, of, sheets)
     _add_skips(session, of, sheets)
     if times:
-        _add_times(session, of, sheets)
+        # Those that were imported without a time took as long as nobody knows.
+        _add_times(session, of if batch.imported_from is None else [*of, Verdict.seconds > 0], sheets)
     return dict(sheets)
 
 
@@ -218,11 +219,8 @@ def _add_times(session: Session, of: _Of, sheets: dict[uuid.UUID, Sheet]) -> Non
 
 
 def _timed(of: _Of) -> list[ColumnElement[bool]]:
-    """Votes on pairs that were new to the rater: who takes a vote back has read the texts already.
-
-    Votes that were imported without a time have none.
-    """
-    new = (Ballot.is_repeat.is_(False), Ballot.showing == 0, Pair.kind == PairKind.MAIN, Verdict.seconds > 0)
+    """Votes on pairs that were new to the rater: who takes a vote back has read the texts already."""
+    new = (Ballot.is_repeat.is_(False), Ballot.showing == 0, Pair.kind == PairKind.MAIN)
     return [*of, _STANDING, *new]
 
 

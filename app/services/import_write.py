@@ -40,7 +40,7 @@ from app.services.files import sha256_of_json
 from app.services.import_gather import CHOICES, Gathered
 from app.services.import_plan import ImportPlan, messages_of
 
-PORTION = 4_000
+PORTION = 5_000
 """Pairs in one transaction."""
 
 ENGINE = "imported"
