@@ -169,7 +169,7 @@ def batch_rows(session: Session, *conditions: Any) -> tuple[BatchRow, ...]:
             job=jobs.get(batch.job_id) if batch.job_id else None,
             created_at=batch.created_at,
             closed_at=batch.closed_at,
-            imported_from=str((batch.imported_from or {}).get("format", "")),
+            imported_from="" if batch.imported_from is None else str(batch.imported_from["format"]),
         )
         for batch, suite, version in found
     )
