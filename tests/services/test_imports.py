@@ -132,6 +132,32 @@ def test_texts_that_settle_a_pair_here_settle_nothing_there(database: Database, 
     assert mismatches(database, batch_id) == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "again and " * 18_888,
+        "<script>alert(1)</script><b>",
+        "\x00\ud83d\u2028\r\n",
+        None,
+        True,
+        3,
+        ["a list"],
+        {"a": 1},
+    ],
+    ids=["looping", "html", "unstorable", "null", "boolean", "number", "list", "object"],
+)
+def test_texts_as_real_data_has_them(database: Database, tmp_path: Path, text: Any) -> None:
+    found = gathered("plain", write_rows(tmp_path / "f.jsonl", [row(response_a=text), row(1)]))
+    batch_id = store(database, found, "dirty")
+    assert mismatches(database, batch_id) == []
+    assert (len(found.verdicts), found.log.refused) == (2, 0)
+    assert len(found.log.problems) == {"again": 0, "<scri": 0, "None": 2}.get(str(text)[:5], 1)
+    path = tmp_path / "exported.jsonl"
+    path.write_text(exported(database, batch_id), encoding="utf-8", newline="")
+    again = store(database, gathered("arena", path), "again")
+    assert exported(database, again) == path.read_text(encoding="utf-8")
+
+
 def test_the_same_again_changes_nothing(database: Database, tmp_path: Path) -> None:
     path = write_rows(tmp_path / "f.jsonl", mixed())
     store(database, gathered("plain", path), "again")
