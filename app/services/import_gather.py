@@ -223,7 +223,7 @@ class Gathered:
         text = self.texts.add(item.text)
         if self.responses.setdefault(key, text) != text:
             self.log.note(
-                self.format, 0, f"{item.checkpoint} has another text to {item.prompt} already; the first one stands"
+                *self.log.at, f"{item.checkpoint} has another text to {item.prompt} already; the first one stands"
             )
 
     def _pair(self, prompt: str, a: str, b: str, replicate: int) -> int:
@@ -252,7 +252,7 @@ class Gathered:
         if is_judge and showing:
             self.refused_verdicts += 1
             self.log.refuse(
-                self.format, item.line, f"{item.voter} has judged this pair in this order already; the first one stands"
+                *self.log.at, f"{item.voter} has judged this pair in this order already; the first one stands"
             )
             return
         self._shown[pair, voter, order] = showing + 1

@@ -124,7 +124,8 @@ def find_judge(session: Session, name: str) -> Judge:
     Raises:
         NotFoundError: there is none; says which there are.
     """
-    query = select(Judge, Voter.name).join(Voter, Voter.id == Judge.voter_id).order_by(Voter.name)
+    imported_last = (Judge.provider == ProviderKind.IMPORTED, Voter.name)
+    query = select(Judge, Voter.name).join(Voter, Voter.id == Judge.voter_id).order_by(*imported_last)
     found = session.execute(query).all()
     for judge, called in found:
         if called.lower() == name.strip().lower():

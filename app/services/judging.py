@@ -54,6 +54,10 @@ def ask(
         raise ConflictError("This judge is retired: it takes no new work. Add one with a model that is offered.")
     if batch.state is BatchState.IMPORTING:
         raise ConflictError(f"{batch.name} is still being imported. Ask judges about it when all of it is here.")
+    if batch.imported_from is not None and not batch.imported_from["texts"]:
+        raise ConflictError(
+            f"{batch.name} was imported without its texts, so there is nothing that a judge could read."
+        )
     if cap is not None and cap <= 0:
         raise BadInputError("The most that may be spent is more than nothing. Nothing was started.")
     if after is not None and after.eval_batch_id != batch.id:

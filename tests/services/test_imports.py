@@ -242,7 +242,7 @@ def test_a_rater_may_vote_on_a_pair_again_and_a_judge_may_not(database: Database
     found = gathered("plain", write_rows(tmp_path / "f.jsonl", rows))
     batch_id = store(database, found, "again")
     assert report_of(database, batch_id)["batch"]["votes"] == 3
-    assert [problem.line for problem in found.log.problems] == [5]
+    assert [(problem.source[-8:], problem.line) for problem in found.log.problems] == [("/f.jsonl", 5)]
     assert mismatches(database, batch_id) == []
 
 
@@ -258,7 +258,18 @@ def test_nobody_can_ask_an_imported_judge_anything(database: Database, tmp_path:
         assert session.scalar(select(func.count(Judging.id))) == 2
 
 
-def _gold(database: Database, batch_id: Any) -> str:
+def test_nothing_can_be_judged_where_there_is_no_text(database: Database, tmp_path: Path) -> None:
+    rows = [{"left": "x", "right": "y", "winner": "left", "judge": "j"}]
+    batch_id = store(database, gathered("plain", write_rows(tmp_path / "f.jsonl", rows)), "bare")
+    assert mismatches(database, batch_id) == []
+    with database.session_scope() as session:
+        judge = session.scalars(select(Judge)).one()
+        judge.retired_at = None
+        with pytest.raises(ConflictError, match="was imported without its texts"):
+            judging.ask(session, session.get_one(EvalBatch, batch_id), judge, cap=1, now=NOW)
+
+
+def _changed(database: Database, batch_id: Any) -> str:
     """Change what a judge is said to have written, behind the back."""
     with database.session_scope() as session:
         call = session.scalars(select(JudgeCall).where(JudgeCall.reply == "Because.")).first()
@@ -269,7 +280,7 @@ def _gold(database: Database, batch_id: Any) -> str:
 
 def test_a_changed_reply_is_found(database: Database, tmp_path: Path) -> None:
     batch_id = store(database, gathered("plain", write_rows(tmp_path / "f.jsonl", mixed())), "changed")
-    assert "its words in the verdict, Something else., found Because." in _gold(database, batch_id)
+    assert "its words in the verdict, Something else., found Because." in _changed(database, batch_id)
 
 
 @on_sqlite

@@ -62,7 +62,7 @@ def _annotation(table: Table, line: int, row: Row, log: Log, places: Places) -> 
     yield VerdictItem(
         prompt.key, one[0], other[0], f"annotator {who}" if person else name_of({"annotator": who}, "annotator"),
         VoterKind.RATER if person else VoterKind.JUDGE, choice, score=score, said=_raw(table, line, row, log),
-        replicate=pair.replicate, line=line,
+        replicate=pair.replicate,
     )  # fmt: skip
 
 

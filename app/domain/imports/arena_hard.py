@@ -86,7 +86,7 @@ def _judgment(table: Table, line: int, row: Row, log: Log) -> Iterable[Item]:
     key = name_of(row, *_ID)
     found = [_game(table, line, game, log) for game in games]
     for (a, b), (choice, said) in zip(((baseline, model), (model, baseline)), found, strict=False):
-        yield VerdictItem(key, a, b, judge, VoterKind.JUDGE, choice, order_known=True, said=said, line=line)
+        yield VerdictItem(key, a, b, judge, VoterKind.JUDGE, choice, order_known=True, said=said)
 
 
 def _game(table: Table, line: int, game: Any, log: Log) -> tuple[Choice | None, str]:

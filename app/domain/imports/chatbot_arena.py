@@ -118,5 +118,5 @@ def _verdict(line: int, row: Row, key: str, a: str, b: str, choice: Choice) -> V
     if isinstance(stamp, int | float) and 0 < stamp < _FAR:
         cast_at = datetime.fromtimestamp(stamp, UTC)
     return VerdictItem(
-        key, a, b, voter, VoterKind.RATER, choice, True, None, "", 0, cast_at, 0.0, False, line  # noqa: FBT003
+        key, a, b, voter, VoterKind.RATER, choice, True, None, "", 0, cast_at, 0.0  # noqa: FBT003
     )  # fmt: skip

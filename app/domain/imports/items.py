@@ -75,8 +75,6 @@ class VerdictItem(NamedTuple):
     cast_at: datetime | None = None
     seconds: float = 0.0
     simulated: bool = False
-    line: int = 0
-    """Where it stands, for what is said about it later."""
     tags: tuple[ReasonTag, ...] = ()
 
 
@@ -117,6 +115,8 @@ class Log:
     refused: int = 0
     noted: int = 0
     problems: list[Problem] = field(default_factory=list)
+    at: tuple[str, int] = ("", 0)
+    """File and line of the row that is being taken."""
 
     def refuse(self, source: str, line: int, sentence: str) -> None:
         """A row is left out."""

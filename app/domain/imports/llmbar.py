@@ -49,7 +49,7 @@ def _row(table: Table, line: int, row: Row, log: Log, places: Places, told: set[
     yield from responses
     if pair not in told:
         told.add(pair)
-        yield VerdictItem(*pair[:3], LABEL, VoterKind.RATER, label, replicate=pair.replicate, line=line)
+        yield VerdictItem(*pair[:3], LABEL, VoterKind.RATER, label, replicate=pair.replicate)
     yield from verdicts
 
 
@@ -70,6 +70,6 @@ def _evaluator(table: Table, line: int, pair: PairItem, found: Any, number: int,
             named = {"1": _ONE, "2": _OTHER}[str(winner)]
             choice = Choice.A if named == a else Choice.B
         yield VerdictItem(
-            pair.prompt, a, b, judge, VoterKind.JUDGE, choice, order_known=True, replicate=pair.replicate, line=line,
+            pair.prompt, a, b, judge, VoterKind.JUDGE, choice, order_known=True, replicate=pair.replicate,
             said=clean(log, table, line, text, "the reply") if isinstance(text, str) else "",
         )  # fmt: skip

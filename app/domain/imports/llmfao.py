@@ -81,4 +81,4 @@ def _vote(table: Table, line: int, row: Row, _: Log) -> Iterable[Item]:
     judge = "worker" not in row
     voter = table.source.stem.partition("-")[0] if judge else f"worker {name_of(row, 'worker')}"
     kind = VoterKind.JUDGE if judge else VoterKind.RATER
-    yield VerdictItem(name_of(row, "prompt"), left, right, voter, kind, choice, order_known=True, line=line)
+    yield VerdictItem(name_of(row, "prompt"), left, right, voter, kind, choice, order_known=True)

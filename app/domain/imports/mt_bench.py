@@ -81,7 +81,7 @@ def _both(
         raise RowRefusedError(f"{one} is compared with itself")
     words = [text if isinstance(text, str) else "" for text in said]
     for (a, b), choice, text in zip(((one, other), (other, one)), choices, words, strict=True):
-        yield VerdictItem(key, a, b, judge, VoterKind.JUDGE, choice, order_known=True, said=text, line=line)
+        yield VerdictItem(key, a, b, judge, VoterKind.JUDGE, choice, order_known=True, said=text)
 
 
 def _positions(table: Table, line: int, row: Row, log: Log) -> Iterable[Item]:
@@ -120,7 +120,7 @@ def _vote(table: Table, line: int, row: Row, log: Log) -> Iterable[Item]:
             said.append(ResponseItem(key, name, text))
     yield from said
     kind = VoterKind.JUDGE if is_judge else VoterKind.RATER
-    yield VerdictItem(key, a, b, judge, kind, choice, line=line)
+    yield VerdictItem(key, a, b, judge, kind, choice)
 
 
 def spoken(

@@ -98,7 +98,7 @@ def _verdict(row: Row, line: int) -> Item:
         _text(row, "prompt"), _text(row, "a"), _text(row, "b"), _text(row, "voter"), kind, choice,
         row["order_known"] is True, score, _text(row, "said") if "said" in row else "", int(row["replicate"]), cast_at,
         seconds,
-        row.get("simulated", False) is True, line, tuple(map(ReasonTag, sorted(set(row.get("tags", ()))))),
+        row.get("simulated", False) is True, tuple(map(ReasonTag, sorted(set(row.get("tags", ()))))),
     )  # fmt: skip
 
 

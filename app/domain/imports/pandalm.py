@@ -61,7 +61,7 @@ def _pair(table: Table, line: int, row: Row, log: Log, places: Places, pairs: di
     yield from responses
     yield pairs[index]
     for name, choice in choices.items():
-        yield VerdictItem(*pairs[index][:3], name, VoterKind.RATER, choice, replicate=pairs[index].replicate, line=line)
+        yield VerdictItem(*pairs[index][:3], name, VoterKind.RATER, choice, replicate=pairs[index].replicate)
 
 
 def _replies(table: Table, line: int, row: Row, log: Log, pairs: dict[str, PairItem]) -> Iterable[Item]:
@@ -78,7 +78,7 @@ def _replies(table: Table, line: int, row: Row, log: Log, pairs: dict[str, PairI
                 table.name, line, f"the label {row[field]!r} of {judge} is not 0, 1 or 2: a reply without a choice"
             )
         yield VerdictItem(
-            *pair[:3], judge, VoterKind.JUDGE, choice, replicate=pair.replicate, line=line,
+            *pair[:3], judge, VoterKind.JUDGE, choice, replicate=pair.replicate,
             said=clean(log, table, line, said, "the reason") if isinstance(said, str) else "",
         )  # fmt: skip
 

@@ -74,7 +74,7 @@ def _row(table: Table, line: int, row: Row, log: Log, places: Places) -> Iterabl
     said = "\n\n".join(str(row[name]) for name in ("reason", "reply") if isinstance(row.get(name), str) and row[name])
     yield VerdictItem(
         prompt.key, a, b, voter, kind, choice, order_known=known, score=score, replicate=pair.replicate,
-        said=clean(log, table, line, said, "the reason"), cast_at=cast_at, seconds=seconds, line=line,
+        said=clean(log, table, line, said, "the reason"), cast_at=cast_at, seconds=seconds
     )  # fmt: skip
 
 

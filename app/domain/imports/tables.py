@@ -64,6 +64,7 @@ class Table:
         """What ``take(table, line, row, log, *more)`` makes of each row; one that it refuses is told and left out."""
         for line, row in self.rows:
             log.read += 1
+            log.at = (self.name, line)
             try:
                 yield from take(self, line, row, log, *more)
             except RowRefusedError as error:
