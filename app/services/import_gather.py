@@ -25,6 +25,7 @@ from app.domain.imports.items import (
     ResponseItem,
     VerdictItem,
 )
+from app.domain.imports.tables import NO_TEXT
 from app.domain.terms import Choice, Design, Domain, SwapMode, VoterKind
 
 CHOICES: tuple[Choice | None, ...] = (Choice.A, Choice.B, Choice.TIE, Choice.BOTH_BAD, None)
@@ -35,7 +36,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NEVER = -(2**63)
 """The time of a verdict that has none, in microseconds."""
 
-_MOST_REPLICATES = 10_000
+
+def _category(item: PromptItem) -> str:
+    return NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", item.category)[:60]
 
 
 class Voted(NamedTuple):
@@ -202,10 +205,10 @@ class Gathered:
         if number is None:
             number = self.prompts[item.key] = len(self.prompts)
             self.messages.append(text)
-            self.category.append(item.category[:60])
+            self.category.append(_category(item))
             self.domain.append(item.domain)
         else:  # it was named before it was told
-            self.messages[number], self.category[number], self.domain[number] = text, item.category[:60], item.domain
+            self.messages[number], self.category[number], self.domain[number] = text, _category(item), item.domain
         return number
 
     def _prompt_number(self, key: str) -> int:

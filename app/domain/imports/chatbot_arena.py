@@ -32,6 +32,7 @@ _WINNERS = {
     "model_a": Choice.A, "model_b": Choice.B, "tie": Choice.TIE, "tie (bothbad)": Choice.BOTH_BAD,
     "bothbad": Choice.BOTH_BAD, "both_bad": Choice.BOTH_BAD,
 }  # fmt: skip
+_LONG = 100
 _FAR = 1e11
 """Seconds of a time that is none."""
 
@@ -64,7 +65,7 @@ def _battle(table: Table, line: int, row: Row, log: Log) -> Iterable[Item]:
             items.append(ResponseItem(key, name, text))
     category = row.get("category") or row.get("language")
     items.insert(0, PromptItem(key, messages, category if isinstance(category, str) else NO_CATEGORY))
-    items.append(_verdict(line, row, key, a, b, choice))
+    items.append(_verdict(row, key, a, b, choice))
     return items
 
 
@@ -81,7 +82,7 @@ def _line(table: Table, line: int, row: Row, log: Log) -> Iterable[Item]:
         said = _turns(table, line, row.get(field), log, field)
         if said is not None:
             yield ResponseItem(key, name, conversation(said) if said else "")
-    yield _verdict(line, row, key, a, b, chosen[0])
+    yield _verdict(row, key, a, b, chosen[0])
 
 
 def _turns(table: Table, line: int, value: Any, log: Log, what: str) -> list[str] | None:
@@ -98,7 +99,7 @@ def _turns(table: Table, line: int, value: Any, log: Log, what: str) -> list[str
 
 def _two(row: Row) -> tuple[str, str]:
     a, b = row["model_a"], row["model_b"]
-    if not (type(a) is type(b) is str and a and b and len(a) + len(b) < 100):  # noqa: PLR2004 (else looked at closely)
+    if not (_is_plain(a) and _is_plain(b)):
         a, b = name_of(row, "model_a"), name_of(row, "model_b")
     if a == b:
         raise RowRefusedError(f"{a} is compared with itself")
@@ -107,12 +108,19 @@ def _two(row: Row) -> tuple[str, str]:
 
 def _key(table: Table, line: int, row: Row) -> str:
     key = row.get("question_id") or row.get("id")
-    return f"{table.source.stem[:60]}:{line}" if key is None else str(key)[:100]
+    if key is None:
+        return f"{table.source.stem[:60]}:{line}"
+    return str(key) if _is_plain(key) else name_of({"id": key}, "id")
 
 
-def _verdict(line: int, row: Row, key: str, a: str, b: str, choice: Choice) -> VerdictItem:
+def _is_plain(name: Any) -> bool:
+    """Whether it can be taken as it stands; what is not is looked at closely, which takes longer."""
+    return type(name) is str and 0 < len(name) < _LONG and name.isprintable() and name == name.strip()
+
+
+def _verdict(row: Row, key: str, a: str, b: str, choice: Choice) -> VerdictItem:
     voter = row.get("judge") or row.get("judge_hash") or PEOPLE
-    voter = voter if type(voter) is str and len(voter) < 100 else name_of({"judge": voter}, "judge")  # noqa: PLR2004
+    voter = voter if _is_plain(voter) else name_of({"judge": voter}, "judge")
     stamp = row.get("tstamp")
     cast_at = None
     if isinstance(stamp, int | float) and 0 < stamp < _FAR:

@@ -70,7 +70,7 @@ def _pair(table: Table, line: int, row: Row, log: Log, names: dict[str, str]) ->
     yield PairItem(key, two[0][0], two[1][0])
 
 
-def _vote(table: Table, line: int, row: Row, _: Log) -> Iterable[Item]:
+def _vote(table: Table, _line: int, row: Row, _log: Log) -> Iterable[Item]:
     try:
         choice = _WINNERS[row["winner"]]
     except (KeyError, TypeError) as error:

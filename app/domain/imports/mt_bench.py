@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from app.domain.imports.items import Item, Log, PromptItem, ResponseItem, RowRefusedError, VerdictItem
-from app.domain.imports.tables import Row, Table, by_kind, clean, conversation, has, name_of, text_of, users
+from app.domain.imports.tables import Row, Table, by_kind, clean, conversation, has, name_of, text_of, users, words_of
 from app.domain.terms import Choice, VoterKind
 
 KINDS = {
@@ -73,33 +73,29 @@ def _answer(table: Table, line: int, row: Row, log: Log) -> Iterable[Item]:
 
 
 def _both(
-    key: str, one: str, other: str, judge: str, choices: tuple[Choice | None, Choice | None], said: Sequence[Any],
-    line: int,
+    key: str, one: str, other: str, judge: str, choices: tuple[Choice | None, Choice | None], said: Sequence[str],
 ) -> Iterable[Item]:  # fmt: skip
     """The verdicts of both orders; the choices are sides of what was shown."""
     if one == other:
         raise RowRefusedError(f"{one} is compared with itself")
-    words = [text if isinstance(text, str) else "" for text in said]
-    for (a, b), choice, text in zip(((one, other), (other, one)), choices, words, strict=True):
+    for (a, b), choice, text in zip(((one, other), (other, one)), choices, said, strict=True):
         yield VerdictItem(key, a, b, judge, VoterKind.JUDGE, choice, order_known=True, said=text)
 
 
 def _positions(table: Table, line: int, row: Row, log: Log) -> Iterable[Item]:
-    said = [clean(log, table, line, row.get(name) or "", "the reply") for name in ("judgment_ab", "judgment_ba")]
+    said = [words_of(log, table, line, row.get(name)) for name in ("judgment_ab", "judgment_ba")]
     choices = (_label(row, "winner_ab", _POSITIONS), _label(row, "winner_ba", _POSITIONS))
     judge = name_of({**row, "file": table.source.stem}, "judge_id", "judge", "file")
-    yield from _both(
-        _key(row, _turn(row)), name_of(row, "model_a"), name_of(row, "model_b"), judge, choices, said, line
-    )
+    yield from _both(_key(row, _turn(row)), name_of(row, "model_a"), name_of(row, "model_b"), judge, choices, said)
 
 
 def _games(table: Table, line: int, row: Row, log: Log) -> Iterable[Item]:
-    said = [clean(log, table, line, row.get(name) or "", "the reply") for name in ("g1_judgment", "g2_judgment")]
+    said = [words_of(log, table, line, row.get(name)) for name in ("g1_judgment", "g2_judgment")]
     names = {"model_1": Choice.A, "model_2": Choice.B, "tie": Choice.TIE, "error": None}
     first, second = _label(row, "g1_winner", names), _label(row, "g2_winner", names)
     choices = (first, _SWAPPED.get(second, second) if second else None)
     one, other = name_of(row, "model_1"), name_of(row, "model_2")
-    yield from _both(_key(row, _turn(row)), one, other, _judge(table, row), choices, said, line)
+    yield from _both(_key(row, _turn(row)), one, other, _judge(table, row), choices, said)
 
 
 def _vote(table: Table, line: int, row: Row, log: Log) -> Iterable[Item]:

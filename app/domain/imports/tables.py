@@ -69,6 +69,8 @@ class Table:
                 yield from take(self, line, row, log, *more)
             except RowRefusedError as error:
                 log.refuse(self.name, line, str(error))
+            except (TypeError, ValueError, LookupError, AttributeError) as error:  # values of kinds that nobody foresaw
+                log.refuse(self.name, line, f"not shaped like the other rows ({type(error).__name__}: {error})")
 
 
 def open_table(source: Source, log: Log) -> Table:
@@ -228,6 +230,11 @@ def clean(log: Log, table: Table, line: int, value: str, what: str) -> str:
         log.note(table.name, line, f"{what} holds null characters or halves of surrogate pairs; they became U+FFFD")
         value = NO_TEXT.sub(_BAD, value)
     return value
+
+
+def words_of(log: Log, table: Table, line: int, value: Any) -> str:
+    """The words of a voter; what is no text says nothing."""
+    return clean(log, table, line, value, "what was said") if isinstance(value, str) else ""
 
 
 def name_of(row: Row, *fields: str) -> str:

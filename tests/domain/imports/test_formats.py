@@ -5,6 +5,8 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.domain.errors import BadInputError
 from app.domain.imports.formats import FORMATS, looks_like, read
@@ -238,7 +240,7 @@ def test_the_own_format_refuses_lines_that_are_not_its_own() -> None:
                "choice": "a", "order_known": True}  # fmt: skip
     bad = [
         {"type": "song"}, {**verdict, "choice": "left"}, {**verdict, "choice": None}, {**verdict, "score": 0.3},
-        {**verdict, "kind": "judge", "score": 0.8},
+        {**verdict, "kind": "judge", "score": 0.8}, {**verdict, "b": "x"}, {**verdict, "replicate": -1},
         {**verdict, "kind": "script"}, {**verdict, "seconds": -1}, {**verdict, "cast_at": "2026-01-31T12:00:00"},
         {**verdict, "voter": 3}, {**verdict, "a": "x\0"}, {"type": "verdict"}, {**verdict, "tags": ["loud"]},
         {"type": "prompt", "key": "p", "category": "c", "domain": "in_domain", "messages": ["no"]},
@@ -248,3 +250,72 @@ def test_the_own_format_refuses_lines_that_are_not_its_own() -> None:
     assert [problem.line for problem in log.problems] == list(range(3, 3 + len(bad)))
     with pytest.raises(BadInputError, match="has the format 'brie-arena/9'"):
         items("arena", [{**head, "format": "brie-arena/9"}])
+
+
+ROWS: dict[str, list[dict[str, Any]]] = {
+    "alpaca-eval": [{"instruction": "Do.", "output_1": "a", "output_2": "b", "generator_1": "x", "generator_2": "y",
+                     "preference": 1, "annotator": "g"}, {"instruction": "Do.", "output": "a", "generator": "x"}],
+    "mt-bench": [
+        {"question_id": 1, "model_a": "x", "model_b": "y", "winner_ab": "A", "winner_ba": "B", "judgment_ab": "r"},
+        {"question_id": 1, "model_1": "x", "model_2": "y", "g1_winner": "tie", "g2_winner": "tie", "judge": ["j", "p"]},
+        {"question_id": 1, "model_a": "x", "model_b": "y", "winner": "model_a", "judge": "expert_0", "turn": 1,
+         "conversation_a": [{"role": "user", "content": "q"}]},
+        {"question_id": 1, "model_id": "x", "choices": [{"turns": ["a"]}]},
+        {"question_id": 1, "turns": ["q"], "category": "c"},
+    ],
+    "chatbot-arena": [
+        {**BATTLE, "tstamp": 1.5, "language": "English", "conversation_a": [{"role": "user", "content": "q"}]},
+        {"id": 1, "model_a": "x", "model_b": "y", "prompt": '["q"]', "response_a": '["a"]', "response_b": "[]",
+         "winner_model_a": 1, "winner_model_b": 0, "winner_tie": 0},
+    ],
+    "arena-hard": [
+        {"uid": "u", "model": "x", "judge": "j", "baseline": "y", "category": "c", "games": [{"score": "A>B"}, None]},
+        {"uid": "u", "model": "x", "messages": [{"role": "assistant", "content": {"answer": "a"}}]},
+        {"uid": "u", "prompt": "q", "category": "c"},
+    ],
+    "llmfao": [
+        {"id": 5, "api_id": "o/x", "name": "X"},
+        {"id": 0, "prompt": 8, "text": "q", "type": "t", "model_x": 5, "result_x": "a", "model_y": 5, "result_y": "b"},
+        {"id": 0, "prompt": 8, "model_x": 5, "model_y": 6, "worker": 1, "winner": "left", "left": "X", "right": "Y"},
+    ],
+    "pandalm": [
+        {"idx": 1, "cmp_key": "x_y", "instruction": "i", "input": "", "response1": "a", "response2": "b",
+         "annotator1": 1},
+        {"idx": 1, "gpt_result": "1", "gpt_reason": "r"},
+    ],
+    "llmbar": [{"input": "i", "output_1": "a", "output_2": "b", "label": 1, "results": [
+        {"swap = False": {"completion": ["Output (a)"], "winner": "1"}, "swap = True": {"winner": "1"}}]}],
+    "plain": [{"prompt": "q", "checkpoint_a": "x", "checkpoint_b": "y", "winner": "a", "rater": "v", "score": 1,
+               "category": "c", "domain": "in_domain", "seconds": 1, "order_known": True, "kind": "rater"}],
+    "arena": [
+        {"type": "batch", "format": "brie-arena/1", "design": "star"},
+        {"type": "verdict", "prompt": "p", "replicate": 0, "a": "x", "b": "y", "voter": "v", "kind": "judge",
+         "choice": "b", "order_known": True, "score": 0.75, "tags": [], "seconds": 1.0, "simulated": False},
+        {"type": "prompt", "key": "p", "category": "c", "domain": "in_domain", "messages": []},
+        {"type": "response", "prompt": "p", "replicate": 0, "checkpoint": "x", "text": "a"},
+        {"type": "judge", "name": "v", "mode": "one"},
+    ],
+}  # fmt: skip
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(data=st.data(), format_name=st.sampled_from(sorted(ROWS)))
+def test_no_value_in_any_field_breaks_a_reader(data: st.DataObject, format_name: str) -> None:
+    log, files = Log(), []
+    for row in ROWS[format_name]:
+        field = data.draw(st.sampled_from(sorted(row)))
+        changed = {**row, field: data.draw(ODD)} if data.draw(st.booleans()) else row
+        files.append([row, changed, {name: value for name, value in row.items() if name != field}])
+    if format_name == "arena":
+        files = [[row for file in files for row in file]]
+    try:
+        found = items(format_name, *files, log=log)
+    except BadInputError as error:
+        assert "has the format" in str(error)  # noqa: PT017 (a version of the own format that is none)
+        return
+    assert all(one.a != one.b for one in verdicts(found))
+    assert all(one.choice is not None or one.kind is VoterKind.JUDGE for one in verdicts(found))
