@@ -14,6 +14,7 @@ from app.cli import (
     controls,
     evaluating,
     exporting,
+    importing,
     judges,
     judging,
     library,
@@ -62,6 +63,8 @@ cli.add_typer(judges.judges, name="judges")
 cli.command()(controls.canaries)
 cli.add_typer(controls.controls, name="controls")
 cli.command()(verifying.verify)
+cli.command("import")(importing.import_files)
+cli.command()(exporting.export)
 cli.command()(simulating.simulate)
 cli.add_typer(sample.sample, name="sample")
 cli.add_typer(tokens.tokens, name="tokens")

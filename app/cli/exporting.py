@@ -22,11 +22,11 @@ _HELP = f"One of: {', '.join(FORMATS)}."
 
 
 def export(
-    batch: str,
-    format_name: Annotated[str, typer.Option("--format", help=_HELP)],
+    batch: Annotated[str, typer.Argument(help="A closed eval batch.")],
+    format_name: Annotated[str, typer.Option("--format", help=_HELP)] = "jsonl",
     out: Annotated[Path | None, typer.Option(help="A file, or a folder where the format has several.")] = None,
 ) -> None:
-    """Write what a closed eval batch holds, for other tools."""
+    """Write what a closed eval batch holds, for other tools or, as jsonl, for another arena."""
     prepare()
     chosen = FORMATS.get(format_name)
     if chosen is None:

@@ -14,6 +14,8 @@ T = TypeVar("T")
 BLOCK = 4
 
 _LENGTH_BYTES = 8
+_SHORT = 256
+_LENGTHS = [size.to_bytes(_LENGTH_BYTES, "big") for size in range(_SHORT)]
 
 
 def opposite(order: Order) -> Order:
@@ -77,10 +79,11 @@ def seal(secret: bytes, *parts: str) -> str:
     """
     if not secret:
         raise ValueError("a seal needs a secret")
-    digest = hmac.new(secret, digestmod="sha256")
+    covered: list[bytes] = []
     for part in parts:
         encoded = part.encode("utf-8", "surrogatepass")
+        size = len(encoded)
         # The length in front keeps ("ab", "c") and ("a", "bc") apart.
-        digest.update(len(encoded).to_bytes(_LENGTH_BYTES, "big"))
-        digest.update(encoded)
-    return digest.hexdigest()
+        covered.append(_LENGTHS[size] if size < _SHORT else size.to_bytes(_LENGTH_BYTES, "big"))
+        covered.append(encoded)
+    return hmac.digest(secret, b"".join(covered), "sha256").hex()  # at once: an import makes three of them a verdict

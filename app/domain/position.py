@@ -21,7 +21,8 @@ from app.domain.terms import Choice, Outcome, SwapMode
 BOTH_WAYS = 2
 """The orders in which a pair can be shown."""
 
-_VALUES = {Outcome.SECOND: 1.0, Outcome.TIE: TIE, Outcome.FIRST: 0.0}
+VALUES = {Outcome.SECOND: 1.0, Outcome.TIE: TIE, Outcome.FIRST: 0.0}
+"""An outcome from the side of ``second``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +136,13 @@ def outcome_of(y: float) -> Outcome:
     return Outcome.SECOND if y > TIE else Outcome.FIRST
 
 
-def value_of(said: Collection[Outcome], mode: SwapMode) -> float | None:
-    """The one observation that a judge's outcomes on a pair make: the mean over both orders, from ``second``'s side.
+def value_of(said: Collection[float], mode: SwapMode) -> float | None:
+    """The one observation that a judge's verdicts on a pair make: the mean over both orders, from ``second``'s side.
 
-    ``None`` while an order is missing. Where the second order is only asked for after a preference, a tie is final.
+    Each is in [0, 1], see ``VALUES``. ``None`` while an order is missing. Where the second order is only asked for
+    after a preference, a tie is final; where only one was ever asked for, every verdict is.
     """
-    if len(said) == BOTH_WAYS or (mode is SwapMode.DECISIVE and list(said) == [Outcome.TIE]):
-        return sum(_VALUES[outcome] for outcome in said) / len(said)
+    final = mode is SwapMode.ONE or (mode is SwapMode.DECISIVE and list(said) == [TIE])
+    if said and (len(said) == BOTH_WAYS or final):
+        return sum(said) / len(said)
     return None

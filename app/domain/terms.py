@@ -127,6 +127,8 @@ class BatchState(StrEnum):
     """Life of an eval batch. Voting is possible from the first pair on, while it still generates."""
 
     OPEN = "open"
+    IMPORTING = "importing"
+    """Its verdicts were cast elsewhere and are still being read in; it never takes votes, and closes when all are."""
     CLOSED = "closed"
 
 
@@ -172,6 +174,8 @@ class FinishReason(StrEnum):
 
     STOP = "stop"
     LENGTH = "length"
+    UNKNOWN = "unknown"
+    """Imported: nobody told."""
 
 
 class JobState(StrEnum):
@@ -202,10 +206,12 @@ class Queue(StrEnum):
 
 
 class ProviderKind(StrEnum):
-    """How a judge's model is reached: Anthropic's own API, or any server that speaks chat completions."""
+    """How a judge's model is reached: Anthropic's own API, any server that speaks chat completions, or not at all."""
 
     ANTHROPIC = "anthropic"
     OPENAI_COMPATIBLE = "openai_compatible"
+    IMPORTED = "imported"
+    """Not reached at all: what it said was imported, and it can be asked nothing."""
 
 
 class Confidence(StrEnum):
@@ -258,6 +264,8 @@ class SwapMode(StrEnum):
     """Always both."""
     DECISIVE = "decisive"
     """The second order only where the first was no tie: half the cost where a judge is torn, the same bias measured."""
+    ONE = "one"
+    """One order a pair, as many published judges were asked: every verdict counts, and nothing takes the place out."""
 
 
 class JudgingState(StrEnum):

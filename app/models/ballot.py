@@ -39,8 +39,10 @@ class Ballot(Identified, Table):
     """0, 1, 2 … for each voter in each eval batch: a ballot taken away leaves a gap. ``None``: older than that."""
     slot: Mapped[int]
     order: Mapped[Order] = mapped_column(TextEnum(Order))
+    order_known: Mapped[bool] = mapped_column(default=True)
+    """``False``: imported without a word on the order. ``order`` is then a convention and says nothing of places."""
     showing: Mapped[int] = mapped_column(default=0)
-    """0, then one more for each vote taken back: the same order is shown again."""
+    """0, then one more for each vote taken back: the same order is shown again. Imported: for each vote cast again."""
     is_repeat: Mapped[bool] = mapped_column(default=False)
     """A pair this rater has voted on is shown once more, in the other order; takes no slot."""
     state: Mapped[BallotState] = mapped_column(TextEnum(BallotState))

@@ -52,6 +52,8 @@ class EvalBatch(Identified, Table):
     closed_at: Mapped[datetime | None]
     seal: Mapped[str | None] = mapped_column(String(64))
     """Keyed hash over the frozen plan, made at launch; ``None``: launched before plans were sealed."""
+    imported_from: Mapped[dict[str, Any] | None]
+    """Of verdicts that were cast elsewhere: the format and a hash over what was taken; ``None``: launched here."""
 
 
 class BatchCheckpoint(Identified, Table):

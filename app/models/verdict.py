@@ -20,13 +20,15 @@ class Verdict(Identified, Table):
     choice: Mapped[Choice] = mapped_column(TextEnum(Choice))
     outcome: Mapped[Outcome] = mapped_column(TextEnum(Outcome))
     """Computed from choice and the ballot's order; nobody ever types a winner in."""
+    score: Mapped[float | None] = mapped_column(Float)
+    """Where an imported judge gave a weight instead of a choice: how far it prefers ``second``, in [0, 1]."""
     reason: Mapped[str] = mapped_column(Text, default="")
     tags: Mapped[list[Any]]
     """Values of ``ReasonTag``."""
     surplus: Mapped[bool] = mapped_column(default=False)
     """Arrived after its ballot had lost the slot: kept, outside n."""
     seconds: Mapped[float] = mapped_column(Float)
-    """Time on the ballot, from issue to cast."""
+    """Time on the ballot, from issue to cast; 0: imported without a time."""
     cast_at: Mapped[datetime]
     retracted_at: Mapped[datetime | None]
     retraction_seal: Mapped[str | None] = mapped_column(String(64))

@@ -1,5 +1,6 @@
 """A provider by its kind."""
 
+from app.domain.errors import BadInputError
 from app.domain.terms import ProviderKind
 from app.providers.anthropic import BASE_URL, AnthropicProvider
 from app.providers.calls import Provider
@@ -12,8 +13,10 @@ def connect(kind: ProviderKind, *, key: str = "", base_url: str = "", timeout_se
     Raises:
         MissingKeyError: Anthropic's API without a key.
         WrongKeyError: a key that cannot be one.
-        BadInputError: an address that is none.
+        BadInputError: an address that is none, or a judge whose words were imported.
     """
+    if kind is ProviderKind.IMPORTED:
+        raise BadInputError("What an imported judge said is here; there is nobody to ask. Add a judge of your own.")
     if kind is ProviderKind.ANTHROPIC:
         return AnthropicProvider(key, base_url or BASE_URL, timeout_seconds)
     return OpenAICompatibleProvider(base_url, key, timeout_seconds)

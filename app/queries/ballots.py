@@ -117,7 +117,7 @@ def vote_page(
 ) -> VotePage:
     """The page for one voter, given what the voting service has issued."""
     progress = progress_of(session, batch, voter_id)
-    closed = batch.state is BatchState.CLOSED
+    closed = batch.state is not BatchState.OPEN
     shown = None if closed else open_ballot
     reason, tags = _said_before(session, shown) if shown and shown.showing else ("", ())
     undo_until = undoable.closed_at + grace if undoable is not None and undoable.closed_at is not None else now
@@ -139,7 +139,7 @@ def vote_page(
 
 
 def _state(session: Session, batch: EvalBatch, progress: Progress, shown: Ballot | None) -> VoteState:
-    if batch.state is BatchState.CLOSED:
+    if batch.state is not BatchState.OPEN:
         return VoteState.CLOSED
     if shown is not None:
         return VoteState.VOTING

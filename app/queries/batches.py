@@ -48,6 +48,8 @@ class BatchRow:
     job: JobView | None
     created_at: datetime
     closed_at: datetime | None
+    imported_from: str
+    """The format that its verdicts were imported from; empty: they are cast here."""
 
     @property
     def votes_wanted(self) -> int:
@@ -159,6 +161,7 @@ def batch_rows(session: Session, *conditions: Any) -> tuple[BatchRow, ...]:
             job=jobs.get(batch.job_id) if batch.job_id else None,
             created_at=batch.created_at,
             closed_at=batch.closed_at,
+            imported_from="" if batch.imported_from is None else str(batch.imported_from["format"]),
         )
         for batch, suite, version in found
     )

@@ -282,9 +282,14 @@ def _cell(label: str, seen: Sequence[_Seen]) -> Cell:
 
 
 def _card(judge: Asked, said: Mapping[uuid.UUID, Answers], values: Mapping[uuid.UUID, float], told: Heard) -> JudgeCard:
-    choices = [[answer.choice for answer in answers.values() if answer is not None] for answers in said.values()]
+    choices = [
+        [answer.choice for answer in answers.values() if answer is not None and answer.choice is not None]
+        for answers in said.values()
+    ]
     swaps = Swaps.count((one[0], one[1]) for one in choices if len(one) == BOTH_WAYS)
-    places = Places.count(choice for one in choices for choice in one)
+    # Half of a pair that is judged in both orders would count its better text, and not only the place.
+    whole = [one for one in choices if len(one) == BOTH_WAYS or judge.mode is not SwapMode.BOTH]
+    places = Places.count(choice for one in whole for choice in one)
     lost = sum(None in answers.values() for pair_id, answers in said.items() if pair_id not in values)
     replies: Mapping[tuple[CallState, UnparsedReason | None], int] = told.replies.get(judge.voter_id, {})
     unparsed = {reason: replies.get((CallState.UNPARSED, reason), 0) for reason in UnparsedReason}

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, aliased
 
-from app.domain.position import value_of
+from app.domain.position import VALUES, value_of
 from app.domain.terms import (
     BallotState,
     CallState,
@@ -31,8 +31,16 @@ from app.models import Ballot, Judge, JudgeCall, Judging, Pair, Response, Verdic
 class Answer(NamedTuple):
     """One verdict: the side that was picked, and whose text that was."""
 
-    choice: Choice
+    choice: Choice | None
+    """``None``: it was imported without a word on the order, so no side is known."""
     outcome: Outcome
+    score: float | None = None
+    """Where a judge gave a weight instead of a choice: how far it prefers ``second``, in [0, 1]."""
+
+    @property
+    def value(self) -> float:
+        """The verdict from ``second``'s side: its score, or 1, ½ and 0."""
+        return VALUES[self.outcome] if self.score is None else self.score
 
 
 Answers = Mapping[Order, Answer | None]
@@ -85,31 +93,33 @@ def heard(session: Session, batch_id: uuid.UUID) -> Heard:
     return Heard(_answers(session, batch_id), _replies(session, batch_id), _lengths(session, batch_id))
 
 
-def add_answer(answers: Sorted, ballot: Ballot, choice: Choice | None, outcome: Outcome | None) -> None:
+def add_answer(
+    answers: Sorted, ballot: Ballot, choice: Choice | None, outcome: Outcome | None, score: float | None
+) -> None:
     """Sort in one ballot: with a verdict, without one for good, or waiting."""
     of_pair = answers.setdefault(ballot.voter_id, {}).setdefault(ballot.pair_id, {})
     if ballot.state is BallotState.VOTED and choice is not None and outcome is not None:
-        of_pair[ballot.order] = Answer(choice, outcome)
+        of_pair[ballot.order] = Answer(choice if ballot.order_known else None, outcome, score)
     elif ballot.state is BallotState.UNPARSED:
         of_pair[ballot.order] = None
 
 
 def observation(answers: Answers, mode: SwapMode) -> float | None:
     """The one value that a pair has for a judge; ``None`` while there is none."""
-    return value_of([answer.outcome for answer in answers.values() if answer is not None], mode)
+    return value_of([answer.value for answer in answers.values() if answer is not None], mode)
 
 
 def _answers(session: Session, batch_id: uuid.UUID) -> Sorted:
     query = (
-        select(Ballot, Verdict.choice, Verdict.outcome)
+        select(Ballot, Verdict.choice, Verdict.outcome, Verdict.score)
         .join(Pair, Pair.id == Ballot.pair_id)
         .join(Verdict, Verdict.ballot_id == Ballot.id, isouter=True)
         .where(Ballot.eval_batch_id == batch_id, Ballot.voter_kind == VoterKind.JUDGE)
         .where(Pair.kind == PairKind.MAIN, Ballot.is_repeat.is_(False))
     )
     found: Sorted = {}
-    for ballot, choice, outcome in session.execute(query):
-        add_answer(found, ballot, choice, outcome)
+    for ballot, choice, outcome, score in session.execute(query):
+        add_answer(found, ballot, choice, outcome, score)
     return found
 
 

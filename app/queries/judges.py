@@ -24,6 +24,7 @@ RawCall = dict[str, Any]
 _PROVIDERS = {
     ProviderKind.ANTHROPIC: "Anthropic",
     ProviderKind.OPENAI_COMPATIBLE: "chat completions",
+    ProviderKind.IMPORTED: "imported",
 }
 
 
@@ -71,6 +72,8 @@ class JudgePage:
 
 def in_words(parameters: Mapping[str, Any]) -> tuple[str, ...]:
     """Parameters as people read them; what is left to the model is not said."""
+    if not parameters:  # of an imported judge nobody told how it was asked
+        return ()
     said = [f"replies of at most {parameters['max_tokens']:,} tokens".replace(",", "\N{NARROW NO-BREAK SPACE}")]
     if parameters.get("effort") is not None:
         said.append(f"{parameters['effort']} effort")

@@ -34,7 +34,9 @@ def judged_as(batch: EvalBatch, wanted: PairJudges, judge_id: uuid.UUID | None =
         return Pair.id.in_(select(says.c.pair_id).where(this, says.c.kinds > 1))
     side = _sign(says.c.score)
     whole = or_(
-        says.c.verdicts == BOTH_WAYS, and_(says.c.mode == SwapMode.DECISIVE, says.c.verdicts == 1, says.c.score == 0)
+        says.c.verdicts == BOTH_WAYS,
+        says.c.mode == SwapMode.ONE,
+        and_(says.c.mode == SwapMode.DECISIVE, says.c.verdicts == 1, says.c.score == 0),
     )
     if wanted is PairJudges.JUDGES:
         said = select(says.c.pair_id).where(whole)

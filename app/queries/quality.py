@@ -106,7 +106,8 @@ def sheets_of(
     _add_repeats(session, of, sheets)
     _add_skips(session, of, sheets)
     if times:
-        _add_times(session, of, sheets)
+        # Those that were imported without a time took as long as nobody knows.
+        _add_times(session, of if batch.imported_from is None else [*of, Verdict.seconds > 0], sheets)
     return dict(sheets)
 
 
@@ -121,7 +122,7 @@ class _Counts:
 
 def _add_votes(session: Session, of: _Of, sheets: dict[uuid.UUID, Sheet]) -> None:
     """Votes, gold and sides, from one count of everything that stands."""
-    by = (Ballot.voter_id, Pair.kind, Ballot.order, Verdict.choice, Verdict.outcome)
+    by = (Ballot.voter_id, Pair.kind, Ballot.order, Ballot.order_known, Verdict.choice, Verdict.outcome)
     query = (
         select(*by, func.count())
         .select_from(Ballot)
@@ -131,7 +132,7 @@ def _add_votes(session: Session, of: _Of, sheets: dict[uuid.UUID, Sheet]) -> Non
         .group_by(*by)
     )
     counted: dict[uuid.UUID, _Counts] = defaultdict(_Counts)
-    for voter_id, kind, order, choice, outcome, votes in session.execute(query):
+    for voter_id, kind, order, order_known, choice, outcome, votes in session.execute(query):
         counts = counted[voter_id]
         if kind is PairKind.GOLD:
             _, better = sides(order, Outcome.FIRST, Outcome.SECOND)
@@ -139,7 +140,8 @@ def _add_votes(session: Session, of: _Of, sheets: dict[uuid.UUID, Sheet]) -> Non
             counts.gold[side] += _marks(outcome is Outcome.SECOND, outcome is Outcome.TIE, votes)
             continue
         counts.votes += votes if kind is PairKind.MAIN else 0
-        counts.chosen[choice] += votes
+        if order_known or choice in (Choice.TIE, Choice.BOTH_BAD):  # else nobody knows which side it was
+            counts.chosen[choice] += votes
     for voter_id, counts in counted.items():
         sheets[voter_id] = Sheet(
             votes=counts.votes,

@@ -5,8 +5,9 @@ Each covers the one above it, so that a row cannot be changed, or stripped of it
 
 import json
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
@@ -33,6 +34,52 @@ PLAN = (
 )  # fmt: skip
 """All of an eval batch that is frozen at launch."""
 
+
+class PairSaid(NamedTuple):
+    """What a seal covers of a pair, each value as it is spelt in the seal."""
+
+    id: str
+    eval_batch_id: str
+    prompt_id: str
+    first_id: str
+    second_id: str
+    kind: str
+    replicate: str
+    settled: str
+    self_identifies: str
+    first_response_id: str
+    second_response_id: str
+
+
+class BallotSaid(NamedTuple):
+    """The same of a ballot."""
+
+    id: str
+    pair_id: str
+    eval_batch_id: str
+    voter_id: str
+    voter_kind: str
+    simulated: str
+    number: str
+    slot: str
+    order: str
+    showing: str
+    is_repeat: str
+    issued_at: str
+
+
+class VerdictSaid(NamedTuple):
+    """The same of a verdict without a score."""
+
+    choice: str
+    outcome: str
+    cast_at: str
+    reason: str
+    tags: str
+    surplus: str
+    seconds: str
+
+
 _first, _second = aliased(Response), aliased(Response)
 """Made once: a statement with new aliases would be compiled anew each time."""
 
@@ -57,8 +104,15 @@ def plan_seal(session: Session, batch: EvalBatch, secret: bytes) -> str:
         .order_by(Prompt.position)
     ).all()
     named = [[*row[:-1], "" if row.kind is CheckpointKind.BASE else row.name] for row in members]
-    plan = (_text(getattr(batch, name)) for name in PLAN)
-    return seal(secret, "plan", *plan, _text(named), _text([list(row) for row in prompts]))
+    return plan_seal_of(batch, secret, members=named, prompts=[list(row) for row in prompts])
+
+
+def plan_seal_of(batch: EvalBatch, secret: bytes, *, members: list[list[Any]], prompts: Iterable[list[Any]]) -> str:
+    """The same, given position, id, fingerprint, kind and name of each member, and what is sealed of each prompt."""
+    plan = [spelt(getattr(batch, name)) for name in PLAN]
+    if batch.imported_from is not None:
+        plan.append(spelt(batch.imported_from))
+    return seal(secret, "plan", *plan, spelt(members), spelt(list(prompts)))
 
 
 def pair_seal(session: Session, pair: Pair, secret: bytes) -> str:
@@ -76,10 +130,13 @@ def pair_seal(session: Session, pair: Pair, secret: bytes) -> str:
 
 def pair_seal_of(pair: Pair, secret: bytes, *, plan: str | None, prompt: str, texts: list[str]) -> str:
     """The same, given the seal of the plan, the hash of the prompt, and fingerprint and text of first and second."""
-    ids = (pair.id, pair.eval_batch_id, pair.prompt_id, pair.first_id, pair.second_id)
-    said = (pair.kind, pair.replicate, pair.settled, pair.self_identifies)
-    responses = (pair.first_response_id, pair.second_response_id)
-    return seal(secret, "pair", plan or "", prompt, *(_text(value) for value in (*ids, *said, *responses)), *texts)
+    said = PairSaid(*(spelt(getattr(pair, name)) for name in PairSaid._fields))
+    return said_pair_seal(said, secret, plan=plan, prompt=prompt, texts=texts)
+
+
+def said_pair_seal(said: PairSaid, secret: bytes, *, plan: str | None, prompt: str, texts: list[str]) -> str:
+    """The same of a pair that is no row yet."""
+    return seal(secret, "pair", plan or "", prompt, *said, *texts)
 
 
 def ballot_seal(session: Session, ballot: Ballot, secret: bytes) -> str:
@@ -99,38 +156,53 @@ def ballot_seal_of(ballot: Ballot, secret: bytes, *, pair: str | None, texts: tu
     """The same, given the seal of the pair, the texts of first and second, and whether the voter is simulated."""
     if ballot.number is None:  # issued before ballots were numbered
         old = (ballot.id, ballot.pair_id, ballot.voter_id, ballot.slot, ballot.order, ballot.showing, ballot.issued_at)
-        return seal(secret, "ballot", *(_text(value) for value in old), *texts)
-    ids = (ballot.id, ballot.pair_id, ballot.eval_batch_id, ballot.voter_id)
-    said = (ballot.voter_kind, simulated, ballot.number, ballot.slot, ballot.order, ballot.showing, ballot.is_repeat)
-    return seal(
-        secret, "ballot", pair or "", *(_text(value) for value in (*ids, *said, ballot.issued_at)), *texts
-    )  # fmt: skip
+        return seal(secret, "ballot", *(spelt(value) for value in old), *texts)
+    said = BallotSaid(
+        *(spelt(simulated if name == "simulated" else getattr(ballot, name)) for name in BallotSaid._fields)
+    )
+    return said_ballot_seal(said, secret, pair=pair, texts=texts, order_known=ballot.order_known is not False)
+
+
+def said_ballot_seal(
+    said: BallotSaid, secret: bytes, *, pair: str | None, texts: tuple[str, str], order_known: bool
+) -> str:
+    """The same of a ballot that is no row yet."""
+    told = () if order_known else ("order not told",)
+    return seal(secret, "ballot", pair or "", *said, *told, *texts)
 
 
 def verdict_seal(ballot: Ballot, verdict: Verdict, secret: bytes) -> str:
     """The seal of a verdict: over its ballot's seal and everything that was said."""
-    said = [verdict.choice, verdict.outcome, verdict.cast_at]
-    if ballot.number is not None:
-        said += [verdict.reason, verdict.tags, verdict.surplus, verdict.seconds]
-    return seal(secret, "verdict", ballot.seal, *(_text(value) for value in said))
+    said = VerdictSaid(*(spelt(getattr(verdict, name)) for name in VerdictSaid._fields))
+    if ballot.number is None:
+        return seal(secret, "verdict", ballot.seal, *said[:3])
+    return said_verdict_seal(said, secret, ballot=ballot.seal, score=verdict.score)
+
+
+def said_verdict_seal(said: VerdictSaid, secret: bytes, *, ballot: str, score: float | None) -> str:
+    """The same of a verdict that is no row yet, given the seal of its ballot."""
+    told = () if score is None else (spelt(score),)
+    return seal(secret, "verdict", ballot, *said, *told)
 
 
 def retraction_seal(verdict: Verdict, secret: bytes) -> str:
     """The seal of a vote taken back."""
-    return seal(secret, "retraction", verdict.seal, _text(verdict.retracted_at))
+    return seal(secret, "retraction", verdict.seal, spelt(verdict.retracted_at))
 
 
 def recognition_seal(verdict: Verdict, recognition: Recognition, secret: bytes) -> str:
     """The seal of an answer to "did you recognise one?"."""
     return seal(
-        secret, "recognition", verdict.seal, _text(recognition.recognised), _text(recognition.answered_at)
+        secret, "recognition", verdict.seal, spelt(recognition.recognised), spelt(recognition.answered_at)
     )  # fmt: skip
 
 
-def _text(value: Any) -> str:
+def spelt(value: Any) -> str:
     """One spelling for a value, however the database gives it back. Distinct values have distinct texts."""
     if isinstance(value, str | uuid.UUID):
         return str(value)
+    if value is None or isinstance(value, bool | int):  # as JSON spells them, at a tenth of the time
+        return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     if isinstance(value, datetime):
         return value.isoformat()
     return json.dumps(value, sort_keys=True, default=_plain)

@@ -1,4 +1,7 @@
-"""Verifying judges: each verdict says what the stored reply says, and nothing else came of a call."""
+"""Verifying judges: each verdict says what the stored reply says, and nothing else came of a call.
+
+A reply that was imported follows no schema of ours. Its words stand in the verdict as well, under the verdict's seal.
+"""
 
 import uuid
 from collections import Counter, defaultdict
@@ -7,8 +10,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.domain.judging import Judged, read_reply
-from app.domain.terms import BallotState, CallState, StopReason, UnparsedReason, VoterKind
-from app.models import Ballot, EvalBatch, JudgeCall, Verdict
+from app.domain.terms import BallotState, CallState, ProviderKind, StopReason, UnparsedReason, VoterKind
+from app.models import Ballot, EvalBatch, Judge, JudgeCall, Verdict
 from app.queries.judged import Replies
 from app.queries.verification_findings import Findings, streamed
 
@@ -16,7 +19,8 @@ from app.queries.verification_findings import Findings, streamed
 def verify_judges(session: Session, batch: EvalBatch, findings: Findings) -> dict[uuid.UUID, Replies]:
     """Read every stored reply again, and compare it with the verdict of its ballot; counts the calls by judge."""
     query = (
-        select(Ballot, Verdict, JudgeCall)
+        select(Ballot, Verdict, JudgeCall, Judge.provider)
+        .join(Judge, Judge.voter_id == Ballot.voter_id, isouter=True)
         .join(JudgeCall, JudgeCall.ballot_id == Ballot.id, isouter=True)
         .join(Verdict, Verdict.ballot_id == Ballot.id, isouter=True)
         .where(Ballot.eval_batch_id == batch.id, Ballot.voter_kind == VoterKind.JUDGE)
@@ -33,6 +37,10 @@ def verify_judges(session: Session, batch: EvalBatch, findings: Findings) -> dic
         if call is None:
             continue
         said += call.state is CallState.VERDICT
+        if row.provider is ProviderKind.IMPORTED:
+            _imported(batch, call, verdict, findings)
+            replies[ballot.voter_id][call.state, call.unparsed] += 1
+            continue
         _call(batch, call, verdict, findings)
         replies[ballot.voter_id][_became(call)] += 1
     if last is not None:
@@ -64,6 +72,13 @@ def _call(batch: EvalBatch, call: JudgeCall, verdict: Verdict | None, findings: 
     findings.equal(name, "the choice of its reply in the verdict,", found.choice, verdict.choice)
     findings.equal(name, "the reasoning of its reply in the verdict,", found.reasoning, verdict.reason)
     findings.equal(name, "the confidence of its reply,", found.confidence, call.confidence)
+
+
+def _imported(batch: EvalBatch, call: JudgeCall, verdict: Verdict | None, findings: Findings) -> None:
+    name = f"Call {call.attempt} for ballot {call.ballot_id} of {batch.name}"
+    findings.equal(name, "a choice in it, as there is a verdict:", verdict is not None, call.state is CallState.VERDICT)
+    if verdict is not None:
+        findings.equal(name, "its words in the verdict,", call.reply, verdict.reason)
 
 
 def _ended(batch: EvalBatch, ballot: Ballot, said: int, findings: Findings) -> None:

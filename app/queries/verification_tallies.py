@@ -57,7 +57,8 @@ def count(recount: Recount, ballot: Ballot, row: Row[*tuple[object, ...]]) -> No
     verdict: Verdict | None = row.Verdict
     if row.pair_kind is PairKind.MAIN and ballot.voter_kind is VoterKind.JUDGE:
         said = None if verdict is None else verdict.choice
-        add_answer(recount.judged, ballot, said, None if said is None else outcome(said, ballot.order))
+        score = None if verdict is None else verdict.score
+        add_answer(recount.judged, ballot, said, None if said is None else outcome(said, ballot.order), score)
     if ballot.state is not BallotState.VOTED or verdict is None:
         return
     tally[verdict.outcome.value] += 1

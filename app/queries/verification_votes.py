@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, aliased
 
 from app.domain.blinding import outcome
+from app.domain.position import outcome_of
 from app.domain.terms import BallotState, BatchState, Order, VoterKind
 from app.models import Ballot, EvalBatch, Pair, Recognition, Response, Verdict, Voter
 from app.queries.seals import ballot_seal_of, recognition_seal, retraction_seal, verdict_seal
@@ -98,13 +99,16 @@ def _slot(name: str, ballot: Ballot, at: _AtPair, findings: Findings) -> None:
 
 
 def _showings(batch: EvalBatch, at: _AtPair, findings: Findings) -> None:
-    """A vote taken back is followed by the next showing; a vote that stands is the last one."""
+    """A vote taken back is followed by the next showing; a vote that stands is the last one.
+
+    Elsewhere somebody may vote on a pair again without taking the first vote back.
+    """
     for (voter_id, _), states in at.showings.items():
         last = max(states)
         name = f"Pair {at.id} of {batch.name} as voter {voter_id} was shown it"
         findings.equal(name, "showings without a gap,", list(range(last + 1)), sorted(states))
         for showing, state in states.items():
-            if state in LIVE and showing != last:
+            if state in LIVE and showing != last and batch.imported_from is None:
                 findings.differs(name, f"showing {showing} to have ended before the next", state.value)
             if state is BallotState.RETRACTED and showing == last:
                 findings.differs(name, "to be shown again after the vote was taken back", "no later showing")
@@ -143,6 +147,8 @@ def _verdict(
     findings.checked.verdicts += 1
     row = f"Verdict {verdict.id} on {name}"
     findings.equal(row, "the outcome of its choice and order,", outcome(verdict.choice, ballot.order), verdict.outcome)
+    if verdict.score is not None:
+        findings.equal(row, "the outcome of its score,", outcome_of(verdict.score), verdict.outcome)
     findings.seal(row, verdict_seal(ballot, verdict, secret), verdict.seal, covers="its ballot and what was said")
     if verdict.retracted_at is None:
         findings.equal(row, "for a vote that stands, as seal of a retraction", None, verdict.retraction_seal)

@@ -69,7 +69,7 @@ def issue(
         NotFoundError: no such eval batch.
     """
     batch = locked(session, batch_id)
-    if batch.state is BatchState.CLOSED:
+    if batch.state is not BatchState.OPEN:
         return None
     open_already = held(session, batch.id, voter.id)
     if open_already is not None:

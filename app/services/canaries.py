@@ -54,7 +54,7 @@ def begin(session: Session, batch: EvalBatch, *, now: datetime) -> ScriptSeat:
     """
     if not batch.canary_pairs:
         raise ConflictError(f"{batch.name} was launched without canary pairs, so there is nothing to vote on.")
-    if batch.state is BatchState.CLOSED:
+    if batch.state is not BatchState.OPEN:
         raise ConflictError(f"{batch.name} is closed and takes no votes, not even of the canary script.")
     voter = Voter(kind=VoterKind.SCRIPT, name=_NAME, created_at=now)
     session.add(voter)

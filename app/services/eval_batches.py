@@ -248,11 +248,16 @@ def close(session: Session, batch: EvalBatch, *, now: datetime) -> None:
     """End voting for good: open ballots lapse, generation stops, everything stored stays.
 
     Raises:
-        ConflictError: it is closed already.
+        ConflictError: it is closed already, or its verdicts are still being read in.
     """
     session.refresh(batch, with_for_update={"key_share": True})  # rows that point to it may still be added
     if batch.state is BatchState.CLOSED:
         raise ConflictError(f"The eval batch {batch.name} is closed already.")
+    if batch.state is BatchState.IMPORTING:
+        raise ConflictError(
+            f"The eval batch {batch.name} takes no votes: it is being imported, and closes when all of it is here. If "
+            "that was broken off, give the same `./arena import` again; it goes on where it stopped."
+        )
     batch.state = BatchState.CLOSED
     batch.closed_at = now
     lapse(session, batch.id, now=now)

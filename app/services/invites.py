@@ -47,7 +47,7 @@ def make_invite(
         BadInputError: a figure is out of range, or the title would tell raters what they compare.
         ConflictError: the batch is closed.
     """
-    if batch.state is BatchState.CLOSED:
+    if batch.state is not BatchState.OPEN:
         raise ConflictError(f"{batch.name} is closed and takes no more votes, so no invite was made.")
     if not 1 <= days <= MOST_DAYS:
         raise BadInputError(f"An invite lasts 1 to {MOST_DAYS} days, not {days}. Nothing was made.")
@@ -104,7 +104,7 @@ def open_invite(session: Session, token: str, account: Account | None, *, now: d
     invite = session.scalar(select(Invite).where(Invite.token_sha256 == accounts.sha256(token)))
     if invite is None:
         raise ForbiddenError(REFUSED)
-    closed = session.get_one(EvalBatch, invite.eval_batch_id).state is BatchState.CLOSED
+    closed = session.get_one(EvalBatch, invite.eval_batch_id).state is not BatchState.OPEN
     seat = seat_of(session, invite.eval_batch_id, account.voter_id) if account else None
     if seat is not None and seat.revoked_at is None:
         return Opened(invite, seat, closed)

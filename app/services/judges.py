@@ -124,7 +124,8 @@ def find_judge(session: Session, name: str) -> Judge:
     Raises:
         NotFoundError: there is none; says which there are.
     """
-    query = select(Judge, Voter.name).join(Voter, Voter.id == Judge.voter_id).order_by(Voter.name)
+    imported_last = (Judge.provider == ProviderKind.IMPORTED, Voter.name)
+    query = select(Judge, Voter.name).join(Voter, Voter.id == Judge.voter_id).order_by(*imported_last)
     found = session.execute(query).all()
     for judge, called in found:
         if called.lower() == name.strip().lower():
@@ -134,7 +135,13 @@ def find_judge(session: Session, name: str) -> Judge:
 
 
 def set_retired(judge: Judge, *, retired: bool, now: datetime) -> None:
-    """Offer a judge for new eval batches, or no more. What it said stays."""
+    """Offer a judge for new eval batches, or no more. What it said stays.
+
+    Raises:
+        ConflictError: what it said was imported, so it cannot be offered.
+    """
+    if judge.provider is ProviderKind.IMPORTED and not retired:
+        raise ConflictError("What this judge said was imported. It can be asked nothing, so it is offered nowhere.")
     judge.retired_at = (judge.retired_at or now) if retired else None
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from app import jobs
 from app.domain.errors import BadInputError, ConflictError
 from app.domain.terms import (
+    BatchState,
     CallState,
     JobKind,
     JobState,
@@ -46,11 +47,17 @@ def ask(
     ``cap`` and ``projected`` are millionths of a dollar. The mode of a judge that has begun stays.
 
     Raises:
-        ConflictError: the judge is retired, or at work on this batch.
+        ConflictError: the judge is retired, or at work on this batch, or that is still being imported.
         BadInputError: the cap is not positive, or cannot hold; or ``after`` is of another eval batch.
     """
     if judge.retired_at is not None:
         raise ConflictError("This judge is retired: it takes no new work. Add one with a model that is offered.")
+    if batch.state is BatchState.IMPORTING:
+        raise ConflictError(f"{batch.name} is still being imported. Ask judges about it when all of it is here.")
+    if batch.imported_from is not None and not batch.imported_from["texts"]:
+        raise ConflictError(
+            f"{batch.name} was imported without its texts, so there is nothing that a judge could read."
+        )
     if cap is not None and cap <= 0:
         raise BadInputError("The most that may be spent is more than nothing. Nothing was started.")
     if cap is not None:

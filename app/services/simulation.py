@@ -29,7 +29,7 @@ def begin(session: Session, batch: EvalBatch, *, raters: int, now: datetime) -> 
     """
     if not 1 <= raters <= MOST_RATERS:
         raise BadInputError(f"Nothing was simulated: 1 to {MOST_RATERS} raters can vote, not {raters}.")
-    if batch.state is BatchState.CLOSED:
+    if batch.state is not BatchState.OPEN:
         raise ConflictError(f"Nothing was simulated: {batch.name} is closed and takes no votes.")
     votable = (Pair.eval_batch_id == batch.id, Pair.kind == PairKind.MAIN, Pair.settled.is_(None))
     if not session.scalar(select(func.count()).where(*votable)):

@@ -103,7 +103,7 @@ def _closed(session: Session, ballot: Ballot) -> bool:
     if ballot.voter_kind is VoterKind.JUDGE:
         return False
     state = session.scalars(select(EvalBatch.state).where(EvalBatch.id == ballot.eval_batch_id)).one()
-    return state is BatchState.CLOSED
+    return state is not BatchState.OPEN
 
 
 def _count(session: Session, ballot: Ballot, verdict: Verdict, by: int) -> None:
@@ -182,7 +182,7 @@ def undo(session: Session, ballot_id: uuid.UUID, voter: Voter, *, rules: Rules, 
     if ballot.state is BallotState.RETRACTED:
         raise ConflictError("This vote was taken back already. Reload the page to vote on the pair again.")
     last = undoable(session, batch.id, voter, rules=rules, now=now)
-    if batch.state is BatchState.CLOSED or last is None or last.id != ballot.id:
+    if batch.state is not BatchState.OPEN or last is None or last.id != ballot.id:
         raise ConflictError("Only the last vote can be taken back, and only shortly after it. It stands.")
     verdict = session.scalars(select(Verdict).where(Verdict.ballot_id == ballot.id)).one()
     verdict.retracted_at = now

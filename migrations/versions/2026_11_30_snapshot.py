@@ -1,6 +1,6 @@
 """Snapshots: statistics that read every verdict of an eval batch, kept by a job.
 
-Revision: 5c1e0a94d7b2, after: b7d40c95e21f.
+Revision: 5c1e0a94d7b2, after: 2d9a64b17c3e.
 """
 
 import sqlalchemy as sa
@@ -9,7 +9,7 @@ from alembic import op
 from app.models import types
 
 revision = "5c1e0a94d7b2"
-down_revision = "b7d40c95e21f"
+down_revision = "2d9a64b17c3e"
 branch_labels = None
 depends_on = None
 

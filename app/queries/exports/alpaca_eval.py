@@ -41,7 +41,7 @@ def rows(session: Session, batch_id: UUID) -> Iterator[Row]:
                         "annotator": verdict.voter,
                         "annotator_kind": verdict.kind.value,
                         "simulated": verdict.simulated,
-                        "preference": _PREFERENCE[verdict.outcome],
+                        "preference": _PREFERENCE[verdict.outcome] if verdict.score is None else 1 + verdict.score,
                     },
                 )
 

@@ -28,6 +28,7 @@ def rows(session: Session, batch_id: UUID) -> Iterator[Row]:
                     "model_a": a.checkpoint,
                     "model_b": b.checkpoint,
                     "winner": _WINNER[verdict.choice],
+                    "order_known": verdict.order_known,
                     "judge": verdict.voter,
                     "judge_kind": verdict.kind.value,
                     "simulated": verdict.simulated,

@@ -44,8 +44,12 @@ class ToldVerdict:
     kind: VoterKind
     simulated: bool
     order: Order
+    order_known: bool
+    """``False``: imported from a file that does not say which text stood first."""
     choice: Choice
     outcome: Outcome
+    score: float | None
+    """A weight in [0, 1] from the side of ``second``, where one was imported."""
     reason: str
     cast_at: datetime
     excluded: bool
@@ -179,8 +183,8 @@ def _verdicts(session: Session, pairs: Sequence[uuid.UUID], excluded: Any) -> de
     """The standing verdicts on these pairs."""
     query = (
         select(
-            Ballot.pair_id, Ballot.order, Voter.id, Voter.name, Voter.kind, Voter.simulated,
-            Verdict.choice, Verdict.outcome, Verdict.reason, Verdict.cast_at,
+            Ballot.pair_id, Ballot.order, Ballot.order_known, Voter.id, Voter.name, Voter.kind, Voter.simulated,
+            Verdict.choice, Verdict.outcome, Verdict.score, Verdict.reason, Verdict.cast_at,
         )
         .join(Verdict, Verdict.ballot_id == Ballot.id)
         .join(Voter, Voter.id == Ballot.voter_id)
@@ -196,8 +200,10 @@ def _verdicts(session: Session, pairs: Sequence[uuid.UUID], excluded: Any) -> de
                 kind=row.kind,
                 simulated=row.simulated,
                 order=row.order,
+                order_known=row.order_known,
                 choice=row.choice,
                 outcome=row.outcome,
+                score=row.score,
                 reason=row.reason,
                 cast_at=row.cast_at,
                 excluded=row.id in excluded,
