@@ -27,6 +27,8 @@ class Cell:
     live: Interval | None
     fixed: Interval | None
     standing: Standing
+    summary: Summary | None = None
+    """What the intervals were made from; ``None`` before the first verdict."""
 
 
 def cell_of(label: str, tally: Tally, summary: Summary | None) -> Cell:
@@ -44,6 +46,7 @@ def cell_of(label: str, tally: Tally, summary: Summary | None) -> Cell:
         live=shown,
         fixed=fixed(summary) if summary and shown else None,
         standing=verdict(summary, shown),
+        summary=summary,
     )
 
 

@@ -19,8 +19,17 @@ from app.queries.provenance import provenance
 from app.queries.quality import Excluded, sheets_of
 from app.queries.ranking import ranking
 from app.queries.report_judges import cell_told, judges_of_batch, judges_of_matchups
-from app.queries.report_statistics import differences, over_votes, panel_told, ranking_told, raters_told, variance
+from app.queries.report_statistics import (
+    differences,
+    over_votes,
+    panel_told,
+    ranking_told,
+    raters_told,
+    slices_told,
+    variance,
+)
 from app.queries.results import Matchup, results_page
+from app.queries.slices import slices
 from app.queries.statistics import Statistics, points_up_to_now, statistics
 
 SCHEMA = "brie-arena-report/1"
@@ -70,6 +79,7 @@ def report(
         "mapping_suspect": checks.suspect,
         "matchups": [] if checks.suspect else _matchups(page.matchups, judges, found),
         "contrasts": [] if checks.suspect else differences(contrasts(session, page)),
+        "slices": None if checks.suspect else slices_told(slices(page)),
         "ranking": None if checks.suspect else ranking_told(ranking(page)),
         "panel": None if checks.suspect else panel_told(found),
         **told_by_judges,

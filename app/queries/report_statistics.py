@@ -11,6 +11,7 @@ from app.domain.variance import VarianceCard
 from app.queries.contrasts import Difference
 from app.queries.ranking import Ranking
 from app.queries.report_judges import compared_told
+from app.queries.slices import Slices
 from app.queries.statistics import OfMatchup, Statistics
 
 
@@ -53,6 +54,24 @@ def differences(found: Sequence[Difference]) -> list[dict[str, Any]]:
         }
         for one in found
     ]
+
+
+def slices_told(found: Slices) -> dict[str, Any]:
+    """Domains and categories looked at together: live intervals by Bonferroni, p-values by Holm."""
+    return {
+        "n": len(found.rows),
+        "sentence": found.sentence,
+        "rows": [
+            {
+                "baseline": row.baseline,
+                "challenger": row.challenger,
+                "slice": row.label,
+                "live": _interval(row.live),
+                "holm_p": row.holm,
+            }
+            for row in found.rows
+        ],
+    }
 
 
 def ranking_told(found: Ranking | None) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ Every figure in it is one of the report's own, so what ``arena verify`` says of 
 the fixed ones: they are read once, after the last vote.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from app.domain.intervals import Interval
@@ -35,6 +35,12 @@ _MEASURES = (
 )  # fmt: skip
 TO = "\N{EN DASH}"
 _LEAST_P = 0.001
+_ALPHA = 0.05
+_TWO = 2
+_DIFFERENCES = (
+    "Each difference has a range of its own; whether the ranges of two win rates overlap says nothing about it. Where "
+    "both sides have votes on the same prompts, it is taken prompt by prompt."
+)
 
 
 def document_of(report: FrozenReport) -> Document:
@@ -42,7 +48,8 @@ def document_of(report: FrozenReport) -> Document:
     told = report.told
     batch = told["batch"]
     against = f"{', '.join(batch['challengers'])} against {batch['baseline']}"
-    sections = () if told["mapping_suspect"] else (*_results(told), *_judges(told), *_blindness(told))
+    results = (*_results(told), *_raters(told), *_judges(told), *_blindness(told))
+    sections = () if told["mapping_suspect"] else results
     return Document(
         title=report.name,
         about=f"{against}, compared blind on {batch['suite']}.",
@@ -113,17 +120,20 @@ def _results(told: Mapping[str, Any]) -> Iterator[Section]:
                 Plot(f"people-{number}", finding(whole), drawn, first, second, "group of prompts"),
                 _rates(f"Votes on {second} against {first}", "Slice", [whole], domains, categories),
                 *_notes(matchup, slices=sum(one.fixed is not None for one in (*domains, *categories))),
+                *_together(told["slices"]["rows"], matchup),
             ),
         )
+    if told["contrasts"]:
+        yield Section("Differences", (_DIFFERENCES, _contrasts(told["contrasts"])))
 
 
 def _notes(matchup: Mapping[str, Any], *, slices: int) -> Iterator[str]:
     people, settled = matchup["raters"], matchup["settled"]
     if slices > 1:
         yield (
-            f"{slices} slices have a range of their own at 95%. None is adjusted for the others, so about one in "
-            "twenty would leave out 50% by chance alone. Read them as hints where to look next, and the first line as "
-            "the result."
+            f"{slices} slices have a range of their own at 95%. These ranges are not adjusted for each other, so about "
+            "one in twenty would leave out 50% by chance alone. Read them as hints where to look next, and the first "
+            "line as the result."
         )
     if people["all"]["both_bad"]:
         number = people["all"]["both_bad"]
@@ -137,6 +147,59 @@ def _notes(matchup: Mapping[str, Any], *, slices: int) -> Iterator[str]:
             f"the challenger won {count(settled['wins'])}, lost {count(settled['losses'])} and tied "
             f"{count(settled['ties'])}. They are not in the numbers above.{with_them}"
         )
+
+
+def _together(rows: Sequence[Mapping[str, Any]], matchup: Mapping[str, Any]) -> Iterator[str]:
+    """Which slices differ from one half by Holm's adjusted p-values."""
+    sides = (matchup["baseline"], matchup["challenger"])
+    tested = [row for row in rows if (row["baseline"], row["challenger"]) == sides and row["holm_p"] is not None]
+    if len(tested) < _TWO:
+        return
+    named = [row["slice"] for row in tested if row["holm_p"] < _ALPHA]
+    found = f"{', '.join(named)} {'differs' if len(named) == 1 else 'differ'}" if named else "none of them differs"
+    yield f"Adjusted for all slices of this report (Holm), {found} from 50%."
+
+
+def _contrasts(rows: Sequence[Mapping[str, Any]]) -> Table:
+    return Table(
+        "Differences of win rates in points, the one less the other",
+        ("What", "Difference", "Fixed range", "Shared prompts"),
+        (
+            tuple(
+                (
+                    f"{row['one']} against {row['other']}",
+                    points(row["gap"]),
+                    " to ".join(points(end) for end in row["fixed"]) if row["fixed"] else "too few",
+                    count(row["shared_prompts"]),
+                )
+                for row in rows
+            ),
+        ),
+        wide="Shared prompts",
+    )
+
+
+def _raters(told: Mapping[str, Any]) -> Iterator[Section]:
+    """How far people agree among themselves: the ceiling for every judge."""
+    panel = told["panel"]
+    if panel is None or panel["raw"] is None:
+        return
+    beyond = [
+        f"{name} {panel[key]:.2f}"
+        for name, key in (("Krippendorff's \N{GREEK SMALL LETTER ALPHA}", "alpha"), ("Gwet's AC1", "ac1"))
+        if panel[key] is not None
+    ]
+    tail = f" Beyond chance: {', '.join(beyond)}." if beyond else ""
+    number = f"{count(panel['units'])} {plural(panel['units'], 'pair')}"
+    yield Section(
+        "Do people agree?",
+        (f"Two people agree with each other on {percent(panel['raw'])} of {number} with two votes or more.{tail}",),
+    )
+
+
+def points(share: float) -> str:
+    """A difference of shares in points, with its sign."""
+    return f"{100 * share:+.0f}".replace("-", "\u2212")
 
 
 def _judges(told: Mapping[str, Any]) -> Iterator[Section]:

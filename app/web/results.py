@@ -13,6 +13,7 @@ from app.queries.controls import checks_of
 from app.queries.exports import FORMATS
 from app.queries.judge_results import judge_results
 from app.queries.results import results_page
+from app.queries.slices import slices
 from app.queries.statistics import points_up_to_now, statistics
 from app.web.deps import AdminDep, ReadDep
 from app.web.render import render
@@ -30,6 +31,7 @@ def _of(session: Session, batch_id: uuid.UUID) -> dict[str, Any]:
         "blindness": blindness(session, page),
         "judges": judge_results(session, page),
         "statistics": found,
+        "slices": slices(page),
         "points": [points_up_to_now(found, matchup) for matchup in page.matchups],
         "exports": FORMATS,
     }

@@ -61,7 +61,7 @@ def test_refusals_leave_no_file(arena: Command, database: Database, tmp_path: Pa
     said = arena("export", still_open.name, "--format", "csv", "--out", target)
     assert (said.code, target.exists()) == (1, False)
     assert "is still open, and an export says who wrote what. Nothing was written." in said.err
-    assert "There is no format 'xlsx'. Known: csv, " in arena("export", still_open.name, "--format", "xlsx").err
+    assert "There is no format 'xlsx'. Known: jsonl, csv, " in arena("export", still_open.name, "--format", "xlsx").err
     assert arena("export", "nowhere", "--format", "csv").code == 1
 
 

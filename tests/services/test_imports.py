@@ -195,7 +195,7 @@ def test_broken_off_it_goes_on_behind_the_last_portion(
         assert batch.state is BatchState.IMPORTING
         with pytest.raises(ConflictError, match="it is being imported"):
             eval_batches.close(session, batch, now=NOW)
-    with pytest.raises(ConflictError, match="is not closed"):
+    with pytest.raises(ConflictError, match="is still being imported"):
         exported(database, batch_id)
     assert any("main pairs as planned" in sentence for sentence in mismatches(database, batch_id))
     assert store(database, gathered("plain", path), "broken", now=NOW + timedelta(days=1)) == batch_id

@@ -25,7 +25,7 @@ from app.services import eval_batches
 from app.web.filters import UNKNOWN, count, percent, span
 from app.web.markdown import render
 from app.web.markdown_text import escaped
-from app.web.report_document import document_of
+from app.web.report_document import document_of, points
 from app.web.report_files import html_of, json_of, markdown_of
 from tests.factories import NOW, RULES, Study, make_rater, make_study, vote_blind
 from tests.fixtures import database, on_sqlite, session
@@ -81,7 +81,7 @@ def test_every_figure_of_every_table_is_one_of_the_report(found: FrozenReport) -
     told = list(numbers(found.told))
     known = {count(number) for number in told if number == int(number)} | {percent(n) for n in told if 0 <= n <= 1}
     known |= {f"{number:.{digits}f}" for number in told for digits in (2, 3)} | {UNKNOWN, "too few", "no votes"}
-    known |= {f"under {0.001}"}
+    known |= {f"under {0.001}"} | {points(n) for n in told if -1 <= n <= 1}
     shown = cells(html_of(found))
     assert len(shown) > 100
     for cell in shown:

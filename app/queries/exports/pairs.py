@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, aliased
 
 from app.domain.blinding import sides
 from app.domain.errors import ConflictError, ForbiddenError
-from app.domain.terms import BallotState, Choice, Domain, Order, Outcome, PairKind, Settled, VoterKind
+from app.domain.terms import BallotState, BatchState, Choice, Domain, Order, Outcome, PairKind, Settled, VoterKind
 from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Prompt, Response, Verdict, Voter
 from app.queries.quality import excluded_of
 from app.queries.reveal import Reading, batch_of
@@ -102,6 +102,11 @@ def exportable(session: Session, batch_id: uuid.UUID) -> EvalBatch:
         ForbiddenError: it was launched with the rule that nobody is told who wrote what.
     """
     stored, batch = batch_of(session, batch_id)
+    if stored.state is BatchState.IMPORTING:
+        raise ConflictError(
+            f"{batch.name} is still being imported, so not all of it is here. Nothing was written. Give the same "
+            "`arena import` again; it goes on where it stopped."
+        )
     if batch.reading is Reading.NOT_YET:
         raise ConflictError(
             f"Voting on {batch.name} is still open, and an export says who wrote what. Nothing was written. Close "
