@@ -81,6 +81,27 @@ def bench_judge(
         raise typer.Exit(1)
 
 
+@bench.command("calibration")
+def bench_calibration(
+    studies: Annotated[int, typer.Option(help="Simulated studies, each an eval batch.", min=1, max=100_000)] = 400,
+    processes: Annotated[int, typer.Option(help="Processes at the same time; 0: one a core.", min=0, max=256)] = 0,
+    seed: Annotated[int, typer.Option(help="Other studies, or the same again.", min=0)] = 1,
+    as_json: JsonFlag = False,
+) -> None:
+    """Vote and judge studies with a known truth; exit 1 if intervals miss it more often than they may."""
+    from app.bench.calibration import measure_calibration  # noqa: PLC0415
+    from app.bench.told import calibration_sentence  # noqa: PLC0415
+    from app.bench.vote import cores  # noqa: PLC0415
+
+    found = measure_calibration(studies, seed=seed, processes=processes or cores())
+    if as_json:
+        print_json(found.as_json())
+    else:
+        console.print(calibration_sentence(found), highlight=False, soft_wrap=True)
+    if not found.holds:
+        raise typer.Exit(1)
+
+
 @contextmanager
 def _place(kind: Databases, server_url: str) -> Iterator[tuple[Path, str]]:
     """A folder, and on Postgres a database, for one run."""

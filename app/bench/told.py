@@ -1,5 +1,6 @@
 """The figures of a run as they are printed."""
 
+from app.bench.calibration import COVERED_AT_LEAST, LIVE_MISSES_AT_MOST, Calibrated, Misses
 from app.bench.judge import JudgesMeasured
 from app.bench.vote import Measured, cores
 from app.providers.prices import in_words
@@ -50,3 +51,20 @@ def judges_sentence(one: JudgesMeasured) -> str:
         f"{in_words(one.unknown_micro_dollars)} for lost replies, {in_words(one.charged_micro_dollars)} by the "
         f"server's books, cap {in_words(one.cap_micro_dollars)}. {one.seconds} s, {one.calls_per_second} calls/s."
     )
+
+
+def calibration_sentence(one: Calibrated) -> str:
+    """How often intervals missed the truth."""
+    votes, looks = sum(study.votes for study in one.studies), sum(study.looks for study in one.studies)
+    return (
+        f"{len(one.studies)} studies, {votes} votes, {looks} looks at the report. The live interval ever missed the "
+        f"truth in {_missed(one.live)}, less than {LIVE_MISSES_AT_MOST:.0%} is wanted. At the end the fixed interval "
+        f"missed in {_missed(one.fixed)} and, with a judge who is {100 * one.judge_off_by:+.0f} points off, the "
+        f"combined one in {_missed(one.combined)}; at most {1 - COVERED_AT_LEAST:.0%} is wanted. "
+        f"{one.seconds:.0f} s in {one.processes} processes."
+    )
+
+
+def _missed(found: Misses) -> str:
+    low, high = found.interval
+    return f"{found.missed} of {found.studies} ({low:.1%} to {high:.1%})"
