@@ -2,6 +2,8 @@
 
 from app.bench.calibration import COVERED_AT_LEAST, LIVE_MISSES_AT_MOST, Calibrated, Misses
 from app.bench.judge import JudgesMeasured
+from app.bench.stats import StatsMeasured
+from app.bench.strengths import StrengthsMeasured
 from app.bench.vote import Measured, cores
 from app.providers.prices import in_words
 
@@ -50,6 +52,46 @@ def judges_sentence(one: JudgesMeasured) -> str:
         f"spoiled. Simulated money: {in_words(one.spent_micro_dollars)} known, at most "
         f"{in_words(one.unknown_micro_dollars)} for lost replies, {in_words(one.charged_micro_dollars)} by the "
         f"server's books, cap {in_words(one.cap_micro_dollars)}. {one.seconds} s, {one.calls_per_second} calls/s."
+    )
+
+
+def stats_row(one: StatsMeasured) -> list[dict[str, object]]:
+    """One line of the table for each number of verdicts."""
+    return [
+        {
+            "database": one.database,
+            "verdicts": step.verdicts,
+            "results ms": step.results_ms,
+            "statistics ms": step.statistics_ms,
+            "live page ms": step.page_ms,
+            "snapshot s": step.snapshot_seconds,
+        }
+        for step in one.steps
+    ]
+
+
+def stats_sentence(one: StatsMeasured) -> str:
+    """Whether all numbers are the same, and whether time grows with verdicts."""
+    few, many = one.steps[0], one.steps[-1]
+    same = "tallies, votes and snapshot tell the same" if one.holds else f"first difference: {one.differences[0]}"
+    return (
+        f"{one.database}: {one.pairs} pairs, {same}. With {many.verdicts / few.verdicts:.0f} times the verdicts on "
+        f"them the results take {one.growth:.2f} times as long. {many.written_per_second:.0f} verdicts with their "
+        "ballots were written into the tables a second."
+    )
+
+
+def strengths_sentence(one: StrengthsMeasured) -> str:
+    """How long Bradley-Terry takes."""
+    ours = (
+        f"Bradley-Terry strengths of {one.checkpoints} checkpoints from {one.verdicts} verdicts: {one.fit_ms} ms from "
+        f"the tallies, {one.counted_ms} ms with counting them"
+    )
+    if one.evalica_ms is None:
+        return f"{ours}. evalica is not installed here, so nothing was compared."
+    return (
+        f"{ours}, {one.evalica_ms} ms by evalica: {one.times_faster} times faster, {one.times_faster_counted} with "
+        f"counting. The largest difference of two strengths is {one.furthest_apart:.1e}."
     )
 
 
