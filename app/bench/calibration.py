@@ -180,7 +180,7 @@ class _Ground:
 
 
 def measure_calibration(studies: int, *, size: Size | None = None, seed: int = 1, processes: int = 1) -> Calibrated:
-    """So many studies, spread over processes with an arena each. The seed decides all of them."""
+    """So many studies, spread over processes with an arena each. The seed decides what is true."""
     size = size or Size()
     begun = time.perf_counter()
     numbers = [range(start, studies, processes) for start in range(min(processes, studies))]
@@ -204,7 +204,7 @@ def run_studies(numbers: Iterable[int], *, size: Size, seed: int) -> list[Looked
             suite, members = make_ground(session, size.prompts, now=now)
             judge = played_judge(session, "a judge that leans", now=now)
             ground = _Ground(suite, tuple(members), judge, rules)
-        found = [_study(database, ground, size, number, random.Random(f"{seed} {number}"), now) for number in numbers]  # noqa: S311 (the same studies again)
+        found = [_study(database, ground, size, number, random.Random(f"{seed} {number}"), now) for number in numbers]  # noqa: S311 (the same truths again)
         database.engine.dispose()
     return found
 
@@ -232,7 +232,7 @@ def _study(
         votes += cast
         with database.session_scope(write=False) as session:
             looks.append(report(session, batch.id)["matchups"][0])
-    return _looked(taste.rate, votes, looks)
+    return looked(taste.rate, votes, looks)
 
 
 def _batch(session: Session, ground: _Ground, size: Size, number: int, now: datetime) -> EvalBatch:
@@ -256,7 +256,8 @@ def _vote(
     return False
 
 
-def _looked(truth: float, votes: int, looks: Sequence[dict[str, Any]]) -> Looked:
+def looked(truth: float, votes: int, looks: Sequence[dict[str, Any]]) -> Looked:
+    """What became of a study: ``looks`` are its matchup as the report told it, the oldest first."""
     people = [look["raters"]["all"] for look in looks]
     together = [look["combined"]["all"] if look["combined"] else {"live": None, "fixed": None} for look in looks]
     last = looks[-1]

@@ -18,7 +18,7 @@ from app.bench.client import Browser
 from app.bench.million import Many, make_many
 from app.bench.process import ServerProcess, free_port
 from app.config import Settings
-from app.db import Database, make_engine
+from app.db import Database
 from app.domain.errors import UnavailableError
 from app.queries.results import Matchup, results_page
 from app.queries.statistics import Statistics, points_up_to_now, statistics
@@ -80,21 +80,23 @@ def measure_stats(
     """Make an arena in this folder and on this database (empty: SQLite), let it grow, and read its results."""
     settings = settings_for(home, database_url)
     database = Database.at(settings.database)
-    steps, differences, pairs = [], [], 0
+    steps: list[Step] = []
+    found: list[str] = []
+    pairs = 0
     grown = make_many(settings, checkpoints=checkpoints, prompts=prompts, steps=(max(1, verdicts // 10), verdicts))
     for many in grown:
         pairs = many.pairs
         steps.append(_step(database, many, calls))
         with database.session_scope(write=False) as session:
-            differences += [f"{many.verdicts} verdicts: {found}" for found in _differences(session, many.batch_id)]
+            found += [f"{many.verdicts} verdicts: {one}" for one in differences(session, many.batch_id)]
     database.engine.dispose()
     return StatsMeasured(
-        database=make_engine(settings.database).dialect.name,
+        database=database.engine.dialect.name,
         checkpoints=checkpoints,
         prompts=prompts,
         pairs=pairs,
         steps=tuple(steps),
-        differences=tuple(differences),
+        differences=tuple(found),
     )
 
 
@@ -151,8 +153,8 @@ async def _fetched(browser: Browser, path: str, calls: int) -> list[float]:
     return times
 
 
-def _differences(session: Session, batch_id: UUID) -> list[str]:
-    """Where the snapshot, which was made from the votes one by one, does not tell what the tallies do."""
+def differences(session: Session, batch_id: UUID) -> list[str]:
+    """Where the snapshot, which was made from the votes one by one, does not tell what the tallies do; in sentences."""
     page = results_page(session, batch_id)
     found = statistics(session, page)
     return [words for matchup in page.matchups for words in _of_matchup(matchup, found)]
