@@ -5,10 +5,12 @@ import json
 import random
 import secrets
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -16,7 +18,7 @@ from app.bench.server import rows
 from app.config import Settings
 from app.db import Database, migrate
 from app.domain.terms import CheckpointKind, Domain, FinishReason, Role, VoterKind
-from app.models import Account, Checkpoint, Seat, SignIn, Voter
+from app.models import Account, Checkpoint, EvalBatch, Seat, SignIn, Suite, Voter
 from app.services.eval_batches import LaunchPlan, freeze
 from app.services.files import NamedFile
 from app.services.responses import Generated, form_pairs, plan_of, store
@@ -86,6 +88,15 @@ def _batch(
     session: Session, secret: bytes, prompts: int, *, votes_per_pair: int, now: datetime,
     names: tuple[str, ...] = ("base", "adapter"), words: tuple[int, int] = (_SHORTEST, _LONGEST),
 ) -> uuid.UUID:  # fmt: skip
+    suite, members = make_ground(session, prompts, names, now=now)
+    plan = plan_for(members, "bench", votes_per_pair=votes_per_pair)
+    return make_batch(session, secret, suite, members, plan, words=words, now=now).id
+
+
+def make_ground(
+    session: Session, prompts: int, names: Sequence[str] = ("base", "adapter"), *, now: datetime
+) -> tuple[Suite, list[Checkpoint]]:
+    """What eval batches stand on: a suite of so many prompts, and checkpoints, the baseline first."""
     rng = random.Random(1)  # noqa: S311 (every run reads the same texts)
     lines = [
         {
@@ -106,18 +117,29 @@ def _batch(
     ]  # fmt: skip
     session.add_all(members)
     session.flush()
-    plan = LaunchPlan(
-        suite="bench", challengers=tuple(member.name for member in members[1:]), baseline="bench/base", name="bench",
-        votes_per_pair=votes_per_pair,
+    return suite, members
+
+
+def plan_for(members: Sequence[Checkpoint], name: str, **more: Any) -> LaunchPlan:
+    """A plan in which the others meet the first; ``more`` are further fields of it."""
+    return LaunchPlan(
+        suite="bench", challengers=tuple(member.name for member in members[1:]), baseline=members[0].name, name=name,
+        **more,
     )  # fmt: skip
+
+
+def make_batch(
+    session: Session, secret: bytes, suite: Suite, members: Sequence[Checkpoint], plan: LaunchPlan, *,
+    words: tuple[int, int], now: datetime,
+) -> EvalBatch:  # fmt: skip
+    """An eval batch by this plan with its responses, of so many words at least and at most, and its pairs."""
+    rng = random.Random(2)  # noqa: S311 (every run reads the same texts)
     batch = freeze(session, plan, suite, members, secret=secret, now=now)
     planned = plan_of(session, batch)
-    said = [
-        Generated(one, _text(rng, rng.randint(*words)), 200, FinishReason.STOP) for one in planned
-    ]  # fmt: skip
+    said = [Generated(one, _text(rng, rng.randint(*words)), 200, FinishReason.STOP) for one in planned]
     store(session, batch, said, engine="none: written by the bench", now=now)
     form_pairs(session, batch, planned, secret=secret, now=now)
-    return batch.id
+    return batch
 
 
 def _text(rng: random.Random, words: int) -> str:

@@ -1,5 +1,6 @@
-"""``arena bench vote | judge``: how many raters one server takes, whether it loses a vote, or pays a judge twice."""
+"""``arena bench vote | judge | stats | calibration``: whether votes, money and numbers hold, and how fast."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -77,6 +78,62 @@ def bench_judge(
         print_json(found.as_json())
     else:
         console.print(judges_sentence(found), highlight=False, soft_wrap=True)
+    if not found.holds:
+        raise typer.Exit(1)
+
+
+@bench.command("stats")
+def bench_stats(
+    verdicts: Annotated[int, typer.Option(help="Verdicts of people in all.", min=100, max=10_000_000)] = 1_000_000,
+    checkpoints: Annotated[int, typer.Option(help="One baseline and its challengers.", min=2, max=100)] = 20,
+    prompts: Annotated[int, typer.Option(help="Prompts that all of them answer.", min=10, max=5_000)] = 500,
+    database: Annotated[Databases, typer.Option(help="sqlite, postgres or both.")] = Databases.SQLITE,
+    database_url: Annotated[
+        str, typer.Option(help="A Postgres server that may get a database of the bench; else one is started.")
+    ] = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Read the results of many verdicts; exit 1 if tallies, votes and snapshot tell different numbers."""
+    from app.bench.stats import measure_stats  # noqa: PLC0415
+    from app.bench.strengths import measure_strengths  # noqa: PLC0415
+    from app.bench.told import stats_row, stats_sentence, strengths_sentence  # noqa: PLC0415
+    from app.bench.vote import cores  # noqa: PLC0415
+
+    found = []
+    for kind in (Databases.SQLITE, Databases.POSTGRES):
+        if database in (kind, Databases.BOTH):
+            with _place(kind, database_url) as (home, url):
+                found.append(measure_stats(home, url, checkpoints=checkpoints, prompts=prompts, verdicts=verdicts))
+    fitted = measure_strengths(checkpoints=checkpoints, prompts=prompts, verdicts=verdicts)
+    if as_json:
+        runs = [one.as_json() for one in found]
+        print_json({"cores": cores(), "load": os.getloadavg(), "runs": runs, "bradley_terry": fitted.as_json()})
+    else:
+        print_rows([row for one in found for row in stats_row(one)], as_json=False, empty="")
+        for one in found:
+            console.print(stats_sentence(one), highlight=False, soft_wrap=True)
+        console.print(strengths_sentence(fitted), highlight=False, soft_wrap=True)
+    if not all(one.holds for one in found) or not fitted.holds:
+        raise typer.Exit(1)
+
+
+@bench.command("calibration")
+def bench_calibration(
+    studies: Annotated[int, typer.Option(help="Simulated studies, each an eval batch.", min=1, max=100_000)] = 400,
+    processes: Annotated[int, typer.Option(help="Processes at the same time; 0: one a core.", min=0, max=256)] = 0,
+    seed: Annotated[int, typer.Option(help="Other studies, or the same again.", min=0)] = 1,
+    as_json: JsonFlag = False,
+) -> None:
+    """Vote and judge studies with a known truth; exit 1 if intervals miss it more often than they may."""
+    from app.bench.calibration import measure_calibration  # noqa: PLC0415
+    from app.bench.told import calibration_sentence  # noqa: PLC0415
+    from app.bench.vote import cores  # noqa: PLC0415
+
+    found = measure_calibration(studies, seed=seed, processes=processes or cores())
+    if as_json:
+        print_json(found.as_json())
+    else:
+        console.print(calibration_sentence(found), highlight=False, soft_wrap=True)
     if not found.holds:
         raise typer.Exit(1)
 

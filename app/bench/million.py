@@ -4,8 +4,9 @@ Statistics are read from it. Nothing is cast, so the seals are empty and ``verif
 """
 
 import random
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -33,13 +34,18 @@ class Many:
     batch_id: uuid.UUID
     pairs: int
     verdicts: int
+    per_second: float
+    """How many verdicts, each with its ballot, were written in a second since the step before."""
 
 
-def make_many(settings: Settings, *, checkpoints: int, prompts: int, verdicts: int, seed: int = 1) -> Many:
+def make_many(
+    settings: Settings, *, checkpoints: int, prompts: int, steps: Sequence[int], seed: int = 1
+) -> Iterator[Many]:
     """Tables and an eval batch of one baseline and its challengers, on which raters have voted.
 
-    Every pair has the same number of verdicts or one more. A challenger wins more often the later it stands, prompts
-    differ in what is preferred on them, and each rater meets a pair once.
+    It grows while it is iterated over: ``steps`` are numbers of verdicts, each larger than the one before. Every pair
+    has the same number of verdicts or one more as soon as each rater is through. A challenger wins more often the later
+    it stands, prompts differ in what is preferred on them, and each rater meets a pair once.
     """
     migrate(settings.database)
     database, rng = Database.at(settings.database), random.Random(seed)  # noqa: S311 (every run reads the same votes)
@@ -49,8 +55,9 @@ def make_many(settings: Settings, *, checkpoints: int, prompts: int, verdicts: i
         pairs = session.execute(
             select(Pair.id, Pair.second_id, Pair.prompt_id).where(Pair.eval_batch_id == batch_id).order_by(Pair.id)
         ).all()
-        each = -(-verdicts // len(pairs))
+        each = -(-steps[-1] // len(pairs))
         raters = _raters(session, each, now)
+        session.get_one(EvalBatch, batch_id).votes_per_pair = each
     second = {one: place for place, one in enumerate(dict.fromkeys(pair.second_id for pair in pairs))}
     leaning = {one: rng.gauss(0, 0.15) for one in dict.fromkeys(pair.prompt_id for pair in pairs)}
     chances = [
@@ -59,24 +66,27 @@ def make_many(settings: Settings, *, checkpoints: int, prompts: int, verdicts: i
     ]
     tallies = [dict.fromkeys(("first", "second", "tie"), 0) for _ in pairs]
     made = _votes(rng, [pair.id for pair in pairs], chances, raters, batch_id, tallies, now)
-    left = verdicts
-    while left:
-        chunk = list(islice(made, min(_CHUNK, left)))
-        left -= len(chunk)
+    before = 0
+    for verdicts in steps:
+        begun, left = time.perf_counter(), verdicts - before
+        while left:
+            chunk = list(islice(made, min(_CHUNK, left)))
+            left -= len(chunk)
+            with database.session_scope() as session:
+                session.execute(insert(Ballot), [ballot for ballot, _ in chunk])
+                session.execute(insert(Verdict), [verdict for _, verdict in chunk])
         with database.session_scope() as session:
-            session.execute(insert(Ballot), [ballot for ballot, _ in chunk])
-            session.execute(insert(Verdict), [verdict for _, verdict in chunk])
-    with database.session_scope() as session:
-        session.execute(
-            update(Tally),
-            [
-                {"pair_id": pair.id, "voter_kind": VoterKind.RATER, "held": sum(tally.values()), **tally}
-                for pair, tally in zip(pairs, tallies, strict=True)
-            ],
-        )
-        session.get_one(EvalBatch, batch_id).votes_per_pair = each
+            session.execute(
+                update(Tally),
+                [
+                    {"pair_id": pair.id, "voter_kind": VoterKind.RATER, "held": sum(tally.values()), **tally}
+                    for pair, tally in zip(pairs, tallies, strict=True)
+                ],
+            )
+        per_second = (verdicts - before) / (time.perf_counter() - begun)
+        before = verdicts
+        yield Many(settings, batch_id, len(pairs), verdicts, round(per_second))
     database.engine.dispose()
-    return Many(settings, batch_id, len(pairs), verdicts)
 
 
 def _raters(session: Session, count: int, now: datetime) -> list[uuid.UUID]:

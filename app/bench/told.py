@@ -1,6 +1,9 @@
 """The figures of a run as they are printed."""
 
+from app.bench.calibration import COVERED_AT_LEAST, LIVE_MISSES_AT_MOST, Calibrated, Misses
 from app.bench.judge import JudgesMeasured
+from app.bench.stats import StatsMeasured
+from app.bench.strengths import StrengthsMeasured
 from app.bench.vote import Measured, cores
 from app.providers.prices import in_words
 
@@ -50,3 +53,60 @@ def judges_sentence(one: JudgesMeasured) -> str:
         f"{in_words(one.unknown_micro_dollars)} for lost replies, {in_words(one.charged_micro_dollars)} by the "
         f"server's books, cap {in_words(one.cap_micro_dollars)}. {one.seconds} s, {one.calls_per_second} calls/s."
     )
+
+
+def stats_row(one: StatsMeasured) -> list[dict[str, object]]:
+    """One line of the table for each number of verdicts."""
+    return [
+        {
+            "database": one.database,
+            "verdicts": step.verdicts,
+            "results ms": step.results_ms,
+            "statistics ms": step.statistics_ms,
+            "live page ms": step.page_ms,
+            "snapshot s": step.snapshot_seconds,
+        }
+        for step in one.steps
+    ]
+
+
+def stats_sentence(one: StatsMeasured) -> str:
+    """Whether all numbers are the same, and whether time grows with verdicts."""
+    few, many = one.steps[0], one.steps[-1]
+    same = "tallies, votes and snapshot tell the same" if one.holds else f"first difference: {one.differences[0]}"
+    return (
+        f"{one.database}: {one.pairs} pairs, {same}. With {many.verdicts / few.verdicts:.0f} times the verdicts on "
+        f"them the results take {one.growth:.2f} times as long. {many.written_per_second:.0f} verdicts with their "
+        "ballots were written into the tables a second."
+    )
+
+
+def strengths_sentence(one: StrengthsMeasured) -> str:
+    """How long Bradley-Terry takes."""
+    ours = (
+        f"Bradley-Terry strengths of {one.checkpoints} checkpoints from {one.verdicts} verdicts: {one.fit_ms} ms from "
+        f"the tallies, {one.counted_ms} ms with counting them"
+    )
+    if one.evalica_ms is None:
+        return f"{ours}. evalica is not installed here, so nothing was compared."
+    return (
+        f"{ours}, {one.evalica_ms} ms by evalica: {one.times_faster} times faster, {one.times_faster_counted} with "
+        f"counting. The largest difference of two strengths is {one.furthest_apart:.1e}."
+    )
+
+
+def calibration_sentence(one: Calibrated) -> str:
+    """How often intervals missed the truth."""
+    votes, looks = sum(study.votes for study in one.studies), sum(study.looks for study in one.studies)
+    return (
+        f"{len(one.studies)} studies, {votes} votes, {looks} looks at the report. The live interval ever missed the "
+        f"truth in {_missed(one.live)}, less than {LIVE_MISSES_AT_MOST:.0%} is wanted. At the end the fixed interval "
+        f"missed in {_missed(one.fixed)} and, with a judge who is {100 * one.judge_off_by:+.0f} points off, the "
+        f"combined one in {_missed(one.combined)}; at most {1 - COVERED_AT_LEAST:.0%} is wanted. "
+        f"{one.seconds:.0f} s in {one.processes} processes."
+    )
+
+
+def _missed(found: Misses) -> str:
+    low, high = found.interval
+    return f"{found.missed} of {found.studies} ({low:.1%} to {high:.1%})"

@@ -130,8 +130,7 @@ def batch_rows(session: Session, *conditions: Any) -> tuple[BatchRow, ...]:
     found = session.execute(query).all()
     ids = [batch.id for batch, *_ in found]
     names = _checkpoint_names(session, ids)
-    pairs = _counts(session, _pairs(ids))
-    settled = _counts(session, _pairs(ids).where(Pair.settled.is_not(None)))
+    pairs = {batch_id: (there, settled) for batch_id, there, settled in session.execute(_pairs(ids))}
     votes = _counts(
         session,
         select(Tally.eval_batch_id, func.sum(Tally.first + Tally.second + Tally.tie))
@@ -154,8 +153,8 @@ def batch_rows(session: Session, *conditions: Any) -> tuple[BatchRow, ...]:
             votes_per_pair=batch.votes_per_pair,
             planned_pairs=batch.planned_pairs,
             planned_responses=batch.planned_responses,
-            pairs=pairs.get(batch.id, 0),
-            settled=settled.get(batch.id, 0),
+            pairs=pairs.get(batch.id, (0, 0))[0],
+            settled=pairs.get(batch.id, (0, 0))[1],
             votes=votes.get(batch.id, 0),
             simulated_votes=simulated.get(batch.id, 0),
             job=jobs.get(batch.job_id) if batch.job_id else None,
@@ -182,9 +181,10 @@ def _simulated(session: Session, ids: list[uuid.UUID]) -> dict[uuid.UUID, int]:
     return _counts(session, query)
 
 
-def _pairs(ids: list[uuid.UUID]) -> Select[uuid.UUID, int]:
+def _pairs(ids: list[uuid.UUID]) -> Select[uuid.UUID, int, int]:
+    """How many pairs there are by batch, and how many of them the texts alone have decided."""
     return (
-        select(Pair.eval_batch_id, func.count(Pair.id))
+        select(Pair.eval_batch_id, func.count(Pair.id), func.count(Pair.settled))
         .where(Pair.eval_batch_id.in_(ids), Pair.kind == PairKind.MAIN)
         .group_by(Pair.eval_batch_id)
     )

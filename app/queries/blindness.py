@@ -150,6 +150,8 @@ def _shown(session: Session, batch_id: uuid.UUID) -> dict[uuid.UUID, bool | None
 
 def answers_of(session: Session, batch_id: uuid.UUID, left_out: Collection[uuid.UUID] = ()) -> Answers:
     """The answers on votes that count; ``left_out`` are voters whose votes do not. Grows with pairs, not with votes."""
+    if session.scalar(select(Recognition.verdict_id).limit(1)) is None:
+        return Answers()  # mostly nobody was asked; SQLite would look for an answer to every ballot of the batch
     query = (
         select(Ballot.pair_id, Recognition.recognised, Verdict.outcome, Verdict.choice, func.count())
         .join(Verdict, Verdict.ballot_id == Ballot.id)

@@ -81,7 +81,7 @@ _STORED = TypeAdapter(Statistics)
 def statistics(session: Session, page: ResultsPage) -> Statistics:
     """The statistics beside these results. A snapshot may be of a while ago: see ``points_up_to_now``."""
     batch = session.get_one(EvalBatch, page.batch.id)
-    votes = standing(session, batch.id)
+    votes = page.batch.votes  # counted as ``standing`` counts them
     snapshot = session.get(Snapshot, batch.id) if votes > MOST_READ else None
     checked = page.counted_anew is not None and snapshot is not None and snapshot.votes == votes
     if votes <= MOST_READ or checked:  # whoever checks what is published does not believe the snapshot either

@@ -1,7 +1,6 @@
 """Every vote of people that stands, one by one. Where they are many, pages read a snapshot instead."""
 
 import uuid
-from array import array
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,8 +14,10 @@ from app.domain.tally import TIE
 from app.domain.terms import BallotState, Outcome, PairKind, VoterKind
 from app.models import Ballot, Pair, Verdict
 
-_VALUES = {Outcome.SECOND.value: 1.0, Outcome.FIRST.value: 0.0, Outcome.TIE.value: TIE}
+_Y = {Outcome.SECOND.value: 1.0, Outcome.FIRST.value: 0.0, Outcome.TIE.value: TIE}
 _ROWS = 50_000
+_OTHER = -1
+"""In place of a pair that is no main pair."""
 
 Key = tuple[uuid.UUID, uuid.UUID]
 Ints = NDArray[np.intp]
@@ -52,53 +53,86 @@ class Votes:
 
 def votes_of(session: Session, batch_id: uuid.UUID, left_out: Collection[uuid.UUID] = ()) -> Votes:
     """The votes of an eval batch. ``left_out``: voters whose votes do not count."""
-    first, second, prompt, pair, voter, outcome = (
-        type_coerce(column, String)  # an id as the database gives it: a million UUIDs would take longer than all else
-        for column in (Pair.first_id, Pair.second_id, Pair.prompt_id, Pair.id, Ballot.voter_id, Verdict.outcome)
-    )
+    pairs = _Pairs.of(session, batch_id)
+    pair, voter, outcome = map(_plain, (Ballot.pair_id, Ballot.voter_id, Verdict.outcome))
     query = (
-        select(first, second, prompt, pair, voter, outcome, Pair.replicate)
-        .select_from(Ballot)
+        select(pair, voter, outcome)
         .join(Verdict, Ballot.id == Verdict.ballot_id)
-        .join(Pair, Pair.id == Ballot.pair_id)
-        .where(Ballot.eval_batch_id == batch_id, Ballot.voter_kind == VoterKind.RATER, Pair.kind == PairKind.MAIN)
+        .where(Ballot.eval_batch_id == batch_id, Ballot.voter_kind == VoterKind.RATER)
         .where(Ballot.state == BallotState.VOTED, Ballot.is_repeat.is_(False))
         .order_by(Verdict.cast_at, Verdict.id)
-        .execution_options(yield_per=_ROWS)
     )
     if left_out:
         query = query.where(Ballot.voter_id.not_in(list(left_out)))
-    matchups, pairs, prompts, voters = (_Numbers() for _ in range(4))
-    replicates, values = array("q"), array("d")
-    for one, other, about, shown, who, said, replicate in session.execute(query):
-        matchups.add((one, other))
-        pairs.add(shown)
-        prompts.add(about)
-        voters.add(who)
-        replicates.append(replicate)
-        values.append(_VALUES[said])
+    voters: dict[Any, int] = {}
+    parts: list[tuple[Ints, Ints, NDArray[np.float64]]] = []
+    # Three columns a vote, whole columns at a time and past the ORM: what is known by pair is asked once a pair.
+    with session.connection().execute(query.execution_options(yield_per=_ROWS)) as rows:
+        for part in rows.partitions():
+            shown, who, said = zip(*part, strict=True)
+            parts.append(
+                (
+                    np.array([pairs.place.get(one, _OTHER) for one in shown], dtype=np.intp),
+                    np.array([voters.setdefault(one, len(voters)) for one in who], dtype=np.intp),
+                    np.array([_Y[one] for one in said], dtype=np.float64),
+                )
+            )
+    empty = (np.zeros(0, dtype=np.intp), np.zeros(0, dtype=np.intp), np.zeros(0))
+    places, cast_by, y = (np.concatenate(column) for column in zip(empty, *parts, strict=True))
+    main = places != _OTHER
+    place = places[main]
+    matchup, matchups = _numbered(pairs.matchup[place])
+    voter_numbers, kept = _numbered(cast_by[main])
+    names = list(voters)
     return Votes(
-        matchups=tuple((uuid.UUID(str(one)), uuid.UUID(str(other))) for one, other in matchups.names),
-        voters=tuple(uuid.UUID(str(who)) for who in voters.names),
-        matchup=matchups.array,
-        pair=pairs.array,
-        prompt=prompts.array,
-        replicate=np.array(replicates, dtype=np.intp),
-        voter=voters.array,
-        y=np.array(values, dtype=np.float64),
+        matchups=tuple(pairs.matchups[number] for number in matchups),
+        voters=tuple(uuid.UUID(str(names[number])) for number in kept),
+        matchup=matchup,
+        pair=_numbered(place)[0],
+        prompt=_numbered(pairs.prompt[place])[0],
+        replicate=pairs.replicate[place],
+        voter=voter_numbers,
+        y=y[main],
     )
 
 
-class _Numbers:
-    """Names by number, in the order in which they first came."""
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """The main pairs of an eval batch; arrays have one entry a pair."""
 
-    def __init__(self) -> None:
-        self.names: dict[Any, int] = {}
-        self._found = array("q")
+    place: dict[Any, int]
+    """By id, as the database gives it."""
+    matchups: tuple[Key, ...]
+    matchup: Ints
+    prompt: Ints
+    replicate: Ints
 
-    def add(self, name: Any) -> None:
-        self._found.append(self.names.setdefault(name, len(self.names)))
+    @classmethod
+    def of(cls, session: Session, batch_id: uuid.UUID) -> "_Pairs":
+        columns = (*map(_plain, (Pair.id, Pair.first_id, Pair.second_id, Pair.prompt_id)), Pair.replicate)
+        query = select(*columns).where(Pair.eval_batch_id == batch_id, Pair.kind == PairKind.MAIN)
+        rows = session.execute(query).all()
+        matchups: dict[tuple[Any, Any], int] = {}
+        prompts: dict[Any, int] = {}
+        return cls(
+            place={row[0]: place for place, row in enumerate(rows)},
+            matchup=np.array([matchups.setdefault((row[1], row[2]), len(matchups)) for row in rows], dtype=np.intp),
+            prompt=np.array([prompts.setdefault(row[3], len(prompts)) for row in rows], dtype=np.intp),
+            replicate=np.array([row[4] for row in rows], dtype=np.intp),
+            matchups=tuple((uuid.UUID(str(one)), uuid.UUID(str(other))) for one, other in matchups),
+        )
 
-    @property
-    def array(self) -> Ints:
-        return np.array(self._found, dtype=np.intp)
+
+def _plain(column: Any) -> Any:
+    """An id or a word as the database gives it: a million UUIDs would take longer than all else."""
+    return type_coerce(column, String)
+
+
+def _numbered(found: Ints) -> tuple[Ints, list[int]]:
+    """Numbers given anew in the order in which they first come, shape (N,), and which ones these were."""
+    first = np.full(int(found.max(initial=-1)) + 1, found.size)
+    first[found[::-1]] = np.arange(found.size)[::-1]
+    there = np.argsort(first, kind="stable")[: np.count_nonzero(first < found.size)]
+    anew = np.zeros(first.size, dtype=np.intp)
+    anew[there] = np.arange(there.size)
+    return anew[found], there.tolist()
