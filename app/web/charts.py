@@ -89,19 +89,23 @@ def forest(rows: Sequence[Estimate], *, final: bool = False) -> Forest:
     report, where the fixed interval stands alone.
     """
     marks = tuple(
-        ForestMark(
-            row=row,
-            text_y=index * ROW_HEIGHT + 18,
-            bar_y=index * ROW_HEIGHT + BAR_Y,
-            live=() if final else _cut(row.live),
-            fixed=_cut(row.fixed),
-            point=_point(row, row.fixed if final else row.live),
-        )
-        for index, row in enumerate(rows)
+        mark_of(row, index * ROW_HEIGHT + 18, index * ROW_HEIGHT + BAR_Y, final=final) for index, row in enumerate(rows)
     )
     ticks = tuple(Tick(at=at, label=f"{at}%") for at in (0, 25, 50, 75, 100))
     axis_y = len(rows) * ROW_HEIGHT
     return Forest(height=axis_y + 26, axis_y=axis_y, even=50.0, marks=marks, ticks=ticks)
+
+
+def mark_of(row: Estimate, text_y: int, bar_y: int, *, final: bool = False) -> ForestMark:
+    """One line of a forest plot at these heights."""
+    return ForestMark(
+        row=row,
+        text_y=text_y,
+        bar_y=bar_y,
+        live=() if final else _cut(row.live),
+        fixed=_cut(row.fixed),
+        point=_point(row, row.fixed if final else row.live),
+    )
 
 
 def _point(row: Estimate, interval: tuple[float, float] | None) -> float | None:

@@ -9,9 +9,11 @@ from starlette.responses import Response
 
 from app.models import EvalBatch
 from app.queries.blindness import blindness
+from app.queries.contrasts import contrasts
 from app.queries.controls import checks_of
 from app.queries.exports import FORMATS
 from app.queries.judge_results import judge_results
+from app.queries.ranking import ranking
 from app.queries.results import results_page
 from app.queries.statistics import points_up_to_now, statistics
 from app.web.deps import AdminDep, ReadDep
@@ -28,6 +30,8 @@ def _of(session: Session, batch_id: uuid.UUID) -> dict[str, Any]:
         "page": page,
         "checks": checks_of(session, session.get_one(EvalBatch, batch_id)),
         "blindness": blindness(session, page),
+        "differences": contrasts(session, page),
+        "ranking": ranking(page),
         "judges": judge_results(session, page),
         "statistics": found,
         "points": [points_up_to_now(found, matchup) for matchup in page.matchups],

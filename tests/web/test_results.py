@@ -1,3 +1,4 @@
+import random
 import re
 from pathlib import Path
 
@@ -6,10 +7,12 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from app.domain.terms import Choice, Order, Role
+from app.domain.ranking_words import ranking_words
+from app.domain.terms import Choice, Design, Order, Role
 from app.models import Ballot, Verdict
 from app.queries.report import report
-from tests.factories import client_for, make_account, make_study
+from app.web.filters import points
+from tests.factories import client_for, make_account, make_rater, make_study, vote_blind
 from tests.web.ballots import choose, look
 
 MARK = {"challenger": "Member 1 ", "baseline": "Member 0 "}
@@ -55,3 +58,28 @@ def test_the_first_vote_changes_the_live_part(app: FastAPI, admin: TestClient, s
     after = text_of(admin, live)
     assert "The only vote so far" in after
     assert "1 of 4 votes by people" in after
+
+
+def test_a_round_robin_is_ranked_and_its_differences_have_ranges(app: FastAPI, tmp_path: Path) -> None:
+    admin = client_for(app)
+    with app.state.database.session_scope() as session:
+        plan = {"design": Design.ROUND_ROBIN, "allow_repeats": True}
+        batch = make_study(session, tmp_path, prompts=12, challengers=2, **plan).batch
+    page = f"/results/{batch.id}"
+    assert "Nobody is ranked yet" in text_of(admin, page)
+    assert "Differences" not in text_of(admin, page)
+    with app.state.database.session_scope() as session:
+        rng = random.Random(2)  # noqa: S311
+        later = {True: Choice.A, False: Choice.B}
+        vote_blind(session, batch, make_rater(session), lambda one: later[one.text_a > one.text_b], rng=rng)
+        told = report(session, batch.id)
+    shown = text_of(admin, page)
+    ranked = told["ranking"]["checkpoints"]
+    assert ranked[0]["checkpoint"] == "brie-v2/epoch-2"
+    assert ranking_words([(one["checkpoint"], *one["ranks"]) for one in ranked]) in shown
+    assert points(told["contrasts"][0]["gap"]) in shown
+    assert all(one["sentence"] in shown for one in told["contrasts"])
+
+
+def test_a_star_has_no_ranking_to_show(admin: TestClient, study: object) -> None:
+    assert "Ranking" not in text_of(admin, f"/results/{study.batch.id}")

@@ -1,0 +1,95 @@
+"""Estimates around zero on the axis of a forest plot: differences of win rates in points, strengths in log odds.
+
+Each is drawn on an axis of its own, whose middle is zero and whose ends are -1 and 1, or the strongest one there is.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.domain.intervals import Interval
+from app.web.charts import ForestMark, Tick, mark_of, nice_ticks
+
+LINE_HEIGHT = 24
+"""Pixels of one line; what it is about stands above it as text of the page, which may be long."""
+
+_POINTS = (-100, -50, 0, 50, 100)
+
+
+class Gap(Protocol):
+    """A difference of two shares, in [-1, 1]."""
+
+    @property
+    def gap(self) -> float:
+        """The point estimate."""
+
+    @property
+    def live(self) -> Interval | None:
+        """The interval that may be read after every vote; ``None`` while it is too early."""
+
+    @property
+    def fixed(self) -> Interval | None:
+        """The interval of a finished report."""
+
+
+class Strength(Protocol):
+    """Log odds against the mean; ``None`` where nothing is known."""
+
+    @property
+    def strength(self) -> float | None:
+        """The point estimate."""
+
+    @property
+    def interval(self) -> Interval | None:
+        """The interval that is right when it is read once."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Lines one below the other, one for each estimate, on a common axis with its ticks in percent."""
+
+    lines: tuple[ForestMark, ...]
+    ticks: tuple[Tick, ...]
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """An estimate as a share of the axis."""
+
+    win_rate: float | None
+    live: Interval | None
+    fixed: Interval | None
+
+
+def gap_scale(gaps: Iterable[Gap]) -> Scale:
+    """Lay out differences from -100 to 100 points."""
+    placed = [_Placed((one.gap + 1) / 2, _halved(one.live, 1), _halved(one.fixed, 1)) for one in gaps]
+    ticks = tuple(Tick((points + 100) / 2, _signed(points)) for points in _POINTS)
+    return Scale(_lines(placed), ticks)
+
+
+def strength_scale(rows: Sequence[Strength]) -> Scale:
+    """Lay out strengths on an axis that the widest interval fits."""
+    ends = [abs(end) for row in rows for end in (row.interval or (row.strength or 0.0,))]
+    ticks = nice_ticks(0, max([*ends, 1.0]), wanted=2)
+    most = ticks[-1]
+    placed = [
+        _Placed(None if row.strength is None else 0.5 + row.strength / (2 * most), None, _halved(row.interval, most))
+        for row in rows
+    ]
+    labelled = [*(-tick for tick in reversed(ticks[1:])), *ticks]
+    return Scale(
+        _lines(placed, final=True), tuple(Tick(round(50 + 50 * tick / most, 3), _signed(tick)) for tick in labelled)
+    )
+
+
+def _lines(placed: Sequence[_Placed], *, final: bool = False) -> tuple[ForestMark, ...]:
+    return tuple(mark_of(row, 0, LINE_HEIGHT // 2, final=final) for row in placed)
+
+
+def _halved(interval: Interval | None, most: float) -> Interval | None:
+    return None if interval is None else Interval(*(0.5 + end / (2 * most) for end in interval))
+
+
+def _signed(value: float) -> str:
+    return "0" if value == 0 else f"{value:+g}".replace("-", "\N{MINUS SIGN}")

@@ -1,0 +1,55 @@
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.intervals import Interval
+from app.web.scales import gap_scale, strength_scale
+
+gaps = st.floats(-1, 1)
+
+
+@dataclass(frozen=True)
+class Gap:
+    gap: float
+    live: Interval | None
+    fixed: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Strength:
+    strength: float | None
+    interval: Interval | None
+
+
+def test_no_difference_lies_in_the_middle() -> None:
+    drawn = gap_scale([Gap(0.5, Interval(-0.2, 1.0)), Gap(-1.0, None)])
+    first, early = drawn.lines
+    assert first.point == 75.0
+    assert [(piece.side, piece.x, piece.width) for piece in first.live] == [("first", 40, 10), ("second", 50, 50)]
+    assert (early.live, early.point) == ((), None)
+    assert [(tick.at, tick.label) for tick in drawn.ticks] == [
+        (0, "\N{MINUS SIGN}100"), (25, "\N{MINUS SIGN}50"), (50, "0"), (75, "+50"), (100, "+100"),
+    ]  # fmt: skip
+
+
+@given(gaps, gaps)
+def test_a_difference_is_as_wide_as_its_interval(one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    (line,) = gap_scale([Gap(low, Interval(low, high))]).lines
+    assert sum(piece.width for piece in line.live) == pytest.approx((high - low) * 50, abs=0.01)
+
+
+@given(st.lists(st.tuples(st.floats(-9, 9), st.floats(0, 5)), min_size=1))
+def test_the_axis_of_strengths_fits_the_widest(rows: list[tuple[float, float]]) -> None:
+    drawn = strength_scale([Strength(at, Interval(at - half, at + half)) for at, half in rows])
+    assert (drawn.ticks[0].at, drawn.ticks[-1].at) == (0, 100)
+    for (_, half), line in zip(rows, drawn.lines, strict=True):
+        most = float(drawn.ticks[-1].label)
+        assert sum(piece.width for piece in line.fixed) == pytest.approx(100 * half / most, abs=0.01)
+
+
+def test_what_is_not_known_is_not_drawn() -> None:
+    assert strength_scale([Strength(None, None), Strength(0.3, None)]).lines[0].point is None
+    assert strength_scale([]).lines == ()
