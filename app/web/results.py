@@ -14,6 +14,7 @@ from app.queries.controls import checks_of
 from app.queries.exports import FORMATS
 from app.queries.judge_results import judge_results
 from app.queries.ranking import ranking
+from app.queries.raters_agree import raters_agree
 from app.queries.results import results_page
 from app.queries.statistics import points_up_to_now, statistics
 from app.web.deps import AdminDep, ReadDep
@@ -32,6 +33,7 @@ def _of(session: Session, batch_id: uuid.UUID) -> dict[str, Any]:
         "blindness": blindness(session, page),
         "differences": contrasts(session, page),
         "ranking": ranking(page),
+        "agreement": raters_agree(session, page, found),
         "judges": judge_results(session, page),
         "statistics": found,
         "points": [points_up_to_now(found, matchup) for matchup in page.matchups],

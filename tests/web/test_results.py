@@ -11,7 +11,7 @@ from app.domain.ranking_words import ranking_words
 from app.domain.terms import Choice, Design, Order, Role
 from app.models import Ballot, Verdict
 from app.queries.report import report
-from app.web.filters import points
+from app.web.filters import percent, points
 from tests.factories import client_for, make_account, make_rater, make_study, vote_blind
 from tests.web.ballots import choose, look
 
@@ -83,3 +83,25 @@ def test_a_round_robin_is_ranked_and_its_differences_have_ranges(app: FastAPI, t
 
 def test_a_star_has_no_ranking_to_show(admin: TestClient, study: object) -> None:
     assert "Ranking" not in text_of(admin, f"/results/{study.batch.id}")
+
+
+def test_agreement_is_told_without_judges_and_two_by_two(app: FastAPI, tmp_path: Path) -> None:
+    admin = client_for(app)
+    with app.state.database.session_scope() as session:
+        batch = make_study(session, tmp_path, prompts=8, votes_per_pair=3).batch
+    page = f"/results/{batch.id}"
+    said = []
+    for number, name in enumerate(("ines", "otto", "mara")):
+        with app.state.database.session_scope() as session:
+            rng = random.Random(number)  # noqa: S311
+            vote_blind(session, batch, make_rater(session, name), lambda _, rng=rng: rng.choice(list(Choice)), rng=rng)
+            told = report(session, batch.id)
+        said.append(text_of(admin, page))
+    assert "One rater has voted." in said[0]
+    assert "Two raters agree on" in said[1]
+    assert f"Two raters, drawn from 3, agree on {percent(told['panel']['raw'])} of 8 pairs" in said[2]
+    between = [(row["one"], row["other"], row["raw"]) for row in told["agreement"]]
+    assert len(between) == 3
+    table = admin.get(page).text.split('aria-label="Raters two by two"')[1].split("</table>")[0]
+    shown = re.findall(r'heat-\d">([^<]+)<br>', table)
+    assert sorted(shown) == sorted(2 * [percent(raw) for *_, raw in between])
