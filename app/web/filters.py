@@ -103,8 +103,12 @@ def signed_span(low: float, high: float) -> str:
 
 def odds(strength: float) -> str:
     """Log odds with their sign: ``+1.13``, ``0.00``."""
-    rounded = round(strength, 2)
-    return "0.00" if rounded == 0 else f"{rounded:+.2f}".replace("-", "\N{MINUS SIGN}")
+    return decimal(strength) if round(strength, 2) <= 0 else f"+{strength:.2f}"
+
+
+def decimal(value: float | None) -> str:
+    """A coefficient with two decimals, below 0 with a true minus sign: ``0.42``."""
+    return UNKNOWN if value is None else f"{round(value, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 def count(number: float | None) -> str:
@@ -163,6 +167,7 @@ FILTERS: dict[str, Callable[..., object]] = {
     "cents": cents,
     "count": count,
     "day": day,
+    "decimal": decimal,
     "duration": duration,
     "band_plot": charts.band_plot,
     "forest": charts.forest,
@@ -183,5 +188,6 @@ FILTERS: dict[str, Callable[..., object]] = {
     "signed_span": signed_span,
     "span": span,
     "strength_scale": scales.strength_scale,
+    "variance_parts": scales.variance_parts,
     "words": plain_words,
 }

@@ -13,6 +13,7 @@ from app.queries.contrasts import contrasts
 from app.queries.controls import checks_of
 from app.queries.exports import FORMATS
 from app.queries.judge_results import judge_results
+from app.queries.outlook import outlooks
 from app.queries.ranking import ranking
 from app.queries.raters_agree import raters_agree
 from app.queries.results import results_page
@@ -35,6 +36,7 @@ def _of(session: Session, batch_id: uuid.UUID) -> dict[str, Any]:
         "ranking": ranking(page),
         "agreement": raters_agree(session, page, found),
         "judges": judge_results(session, page),
+        "outlooks": outlooks(session, page, found),
         "statistics": found,
         "points": [points_up_to_now(found, matchup) for matchup in page.matchups],
         "exports": FORMATS,

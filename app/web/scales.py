@@ -1,6 +1,7 @@
 """Estimates around zero on the axis of a forest plot: differences of win rates in points, strengths in log odds.
 
 Each is drawn on an axis of its own, whose middle is zero and whose ends are -1 and 1, or the strongest one there is.
+Beside them the parts of a whole, as one bar.
 """
 
 from collections.abc import Iterable, Sequence
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.domain.intervals import Interval
+from app.domain.variance import Components
 from app.web.charts import ForestMark, Tick, mark_of, nice_ticks
 
 LINE_HEIGHT = 24
@@ -93,3 +95,29 @@ def _halved(interval: Interval | None, most: float) -> Interval | None:
 
 def _signed(value: float) -> str:
     return "0" if value == 0 else f"{value:+g}".replace("-", "\N{MINUS SIGN}")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of a stacked bar, in percent of it; without a ``variance`` it is not told apart from the rest."""
+
+    label: str
+    variance: float | None
+    share: float
+    x: float
+    width: float
+
+
+def variance_parts(found: Components) -> tuple[Part, ...]:
+    """Lay out the variance of one vote as one bar of 100 percent; without any, nothing has a width."""
+    parts, x = [], 0.0
+    for label, variance in (
+        ("prompts", found.prompt),
+        ("seeds", found.seed),
+        ("raters", found.voter),
+        ("the rest", found.residual),
+    ):
+        share = (variance or 0.0) / found.total if found.total > 0 else 0.0
+        parts.append(Part(label, variance, share, round(100 * x, 3), round(100 * share, 3)))
+        x += share
+    return tuple(parts)

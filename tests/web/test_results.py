@@ -105,3 +105,24 @@ def test_agreement_is_told_without_judges_and_two_by_two(app: FastAPI, tmp_path:
     table = admin.get(page).text.split('aria-label="Raters two by two"')[1].split("</table>")[0]
     shown = re.findall(r'heat-\d">([^<]+)<br>', table)
     assert sorted(shown) == sorted(2 * [percent(raw) for *_, raw in between])
+
+
+def test_noise_and_the_votes_still_needed_are_told_once_there_are_votes(app: FastAPI, tmp_path: Path) -> None:
+    admin = client_for(app)
+    with app.state.database.session_scope() as session:
+        batch = make_study(session, tmp_path, prompts=24, replicates=2, allow_repeats=True, votes_per_pair=2).batch
+    page = f"/results/{batch.id}"
+    before = text_of(admin, page)
+    assert "How many votes it takes can be said once there are some." in before
+    assert "The whole plan, 24 prompts with 4 votes each, tells a true win rate of" in before
+    assert "told by votes on 20 prompts with two seeds each" in before
+    with app.state.database.session_scope() as session:
+        for number, name in enumerate(("ines", "otto")):
+            rng = random.Random(number)  # noqa: S311
+            vote_blind(session, batch, make_rater(session, name), lambda _, rng=rng: rng.choice(list(Choice)), rng=rng)
+        told = report(session, batch.id)["matchups"][0]["variance"]
+    after = text_of(admin, page)
+    assert told["sentence"] in after
+    whole = told["prompt"] + (told["seed"] or 0) + (told["voter"] or 0) + told["residual"]
+    assert f"prompts {percent(told['prompt'] / whole)}" in after
+    assert f"{percent(told['icc'])} of the noise between prompts (as measured here)" in after

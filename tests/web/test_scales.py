@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.intervals import Interval
-from app.web.scales import gap_scale, strength_scale
+from app.domain.variance import Components
+from app.web.scales import gap_scale, strength_scale, variance_parts
 
 gaps = st.floats(-1, 1)
 
@@ -53,3 +54,16 @@ def test_the_axis_of_strengths_fits_the_widest(rows: list[tuple[float, float]]) 
 def test_what_is_not_known_is_not_drawn() -> None:
     assert strength_scale([Strength(None, None), Strength(0.3, None)]).lines[0].point is None
     assert strength_scale([]).lines == ()
+
+
+def test_the_parts_of_a_variance_fill_the_bar() -> None:
+    parts = variance_parts(Components(prompt=0.05, seed=None, voter=0.0, residual=0.15))
+    assert [(part.label, part.x, part.width) for part in parts if part.width] == [
+        ("prompts", 0, 25),
+        ("the rest", 25, 75),
+    ]
+    assert [part.variance for part in parts] == [0.05, None, 0.0, 0.15]
+
+
+def test_where_nothing_varies_the_bar_is_empty() -> None:
+    assert [part.width for part in variance_parts(Components(0.0, None, None, 0.0))] == [0, 0, 0, 0]
