@@ -27,6 +27,10 @@ class Cell:
     live: Interval | None
     fixed: Interval | None
     standing: Standing
+    domain: Domain | None = None
+    """Of the prompts, where it is the slice of a domain."""
+    category: str = ""
+    """The same of a category, as it is stored."""
 
 
 def cell_of(label: str, tally: Tally, summary: Summary | None) -> Cell:

@@ -1,3 +1,4 @@
+import html
 import random
 import re
 from pathlib import Path
@@ -9,10 +10,11 @@ from sqlalchemy import select
 
 from app.domain.ranking_words import ranking_words
 from app.domain.terms import Choice, Design, Order, Role
-from app.models import Ballot, Verdict
+from app.models import Ballot, EvalBatch, Verdict
 from app.queries.report import report
+from app.services import eval_batches
 from app.web.filters import percent, points
-from tests.factories import client_for, make_account, make_rater, make_study, vote_blind
+from tests.factories import NOW, client_for, make_account, make_rater, make_study, vote_blind
 from tests.web.ballots import choose, look
 
 MARK = {"challenger": "Member 1 ", "baseline": "Member 0 "}
@@ -126,3 +128,24 @@ def test_noise_and_the_votes_still_needed_are_told_once_there_are_votes(app: Fas
     whole = told["prompt"] + (told["seed"] or 0) + (told["voter"] or 0) + told["residual"]
     assert f"prompts {percent(told['prompt'] / whole)}" in after
     assert f"{percent(told['icc'])} of the noise between prompts (as measured here)" in after
+
+
+def test_numbers_lead_to_the_pairs_behind_them_once_these_may_be_read(app: FastAPI, tmp_path: Path) -> None:
+    admin = client_for(app)
+    with app.state.database.session_scope() as session:
+        batch = make_study(session, tmp_path, prompts=8).batch
+        rng = random.Random(3)  # noqa: S311
+        vote_blind(session, batch, make_rater(session), lambda _: rng.choice(list(Choice)), rng=rng)
+    page = f"/results/{batch.id}"
+    links = re.compile(rf'<a href="(/batches/{batch.id}/pairs\?[^"]*)">([^<]*)</a>')
+    assert not links.findall(admin.get(page).text)
+    with app.state.database.session_scope() as session:
+        eval_batches.close(session, session.get_one(EvalBatch, batch.id), now=NOW)
+        told = report(session, batch.id)["matchups"][0]["raters"]
+    found = {label: html.unescape(href) for href, label in links.findall(admin.get(page).text)}
+    cells = {"all prompts": told["all"], **told["domains"], **told["categories"]}
+    assert found.keys() == cells.keys()
+    for label, href in found.items():
+        answer = admin.get(href)
+        assert answer.status_code == 200
+        assert answer.text.count('class="pair-row') == cells[label]["n"], label
