@@ -183,7 +183,7 @@ def loss_plot(
     lines = []
     for name, points in kept.items():
         placed = [(round(step / right * 100, 2), height_of(loss)) for step, loss in thin(points, MOST_POINTS)]
-        lines.append(Line(name, _path(placed), tuple(placed) if name == "validation" else ()))
+        lines.append(Line(name, path_of(placed), tuple(placed) if name == "validation" else ()))
     steps = [step for step in nice_ticks(0, right, whole=True) if step <= right]
     return Plot(
         height=height,
@@ -241,15 +241,16 @@ def band_plot(points: Sequence[Moment], *, height: int = 220) -> Band | None:
     return Band(
         height=height,
         even=height * EVEN,
-        band=f"{_path([*upper, *lower])} Z" if shown else "",
-        line=_path(line),
+        band=f"{path_of([*upper, *lower])} Z" if shown else "",
+        line=path_of(line),
         end=line[-1],
         x_ticks=tuple(Tick(round(count / right * 100, 2), f"{count:,.0f}") for count in counts),
         y_ticks=tuple(Tick(round((1 - share) * height, 2), f"{share:.0%}") for share in (1.0, 0.75, 0.5, 0.25, 0.0)),
     )
 
 
-def _path(places: Sequence[tuple[float, float]]) -> str:
+def path_of(places: Sequence[tuple[float, float]]) -> str:
+    """A line through these (x, y)."""
     return " ".join(f"{'L' if index else 'M'}{x:g} {y:g}" for index, (x, y) in enumerate(places))
 
 

@@ -187,6 +187,7 @@ FILTERS: dict[str, Callable[..., object]] = {
     "roughly": roughly,
     "signed_span": signed_span,
     "span": span,
+    "step_plot": scales.step_plot,
     "strength_scale": scales.strength_scale,
     "variance_parts": scales.variance_parts,
     "words": plain_words,

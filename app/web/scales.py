@@ -1,7 +1,7 @@
 """Estimates around zero on the axis of a forest plot: differences of win rates in points, strengths in log odds.
 
 Each is drawn on an axis of its own, whose middle is zero and whose ends are -1 and 1, or the strongest one there is.
-Beside them the parts of a whole, as one bar.
+Beside them the parts of a whole as one bar, and win rates over the steps of a run.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from typing import Protocol
 
 from app.domain.intervals import Interval
 from app.domain.variance import Components
-from app.web.charts import ForestMark, Tick, mark_of, nice_ticks
+from app.web.charts import Estimate, ForestMark, Tick, mark_of, nice_ticks, path_of
 
 LINE_HEIGHT = 24
 """Pixels of one line; what it is about stands above it as text of the page, which may be long."""
@@ -121,3 +121,68 @@ def variance_parts(found: Components) -> tuple[Part, ...]:
         parts.append(Part(label, variance, share, round(100 * x, 3), round(100 * share, 3)))
         x += share
     return tuple(parts)
+
+
+class AtStep(Protocol):
+    """A win rate after so many steps of training."""
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps done."""
+
+    @property
+    def cell(self) -> Estimate:
+        """The win rate of that checkpoint."""
+
+
+@dataclass(frozen=True)
+class StepMark:
+    """One upright interval: percent for ``x``, pixels for the rest."""
+
+    x: float
+    pieces: tuple[tuple[str, float, float], ...]
+    """(side, top, height) of the live interval."""
+    y: float | None
+    """The win rate; ``None`` while it is too early."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Win rates over the steps of a run; the line fits a box of 100 by ``height``."""
+
+    height: int
+    marks: tuple[StepMark, ...]
+    line: str
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+
+
+def step_plot(rows: Sequence[AtStep], *, height: int = 220) -> Steps:
+    """Lay out win rates over steps from 0 to the last, from 0% below to 100% above."""
+    right = max([row.step for row in rows], default=0) or 1
+    pixels = height / 100  # to a percent of the win rate
+    marks = []
+    for row in rows:
+        drawn = mark_of(row.cell, 0, 0)
+        marks.append(
+            StepMark(
+                x=round(row.step / right * 100, 2),
+                pieces=tuple(
+                    (
+                        piece.side,
+                        round((100 - piece.x - piece.width) * height / 100, 2),
+                        round(piece.width * height / 100, 2),
+                    )
+                    for piece in drawn.live
+                ),
+                y=None if drawn.point is None else round((100 - drawn.point) * pixels, 2),
+            )
+        )
+    counts = [count for count in nice_ticks(0, right, whole=True) if count <= right]
+    return Steps(
+        height=height,
+        marks=tuple(marks),
+        line=path_of([(mark.x, mark.y) for mark in marks if mark.y is not None]),
+        x_ticks=tuple(Tick(round(count / right * 100, 2), f"{count:,.0f}") for count in counts),
+        y_ticks=tuple(Tick(round((1 - share) * height, 2), f"{share:.0%}") for share in (1.0, 0.75, 0.5, 0.25, 0.0)),
+    )

@@ -43,6 +43,8 @@ def figures(arena: Arena) -> list[Page]:
         Page("results-nobody-ranked", f"/results/{unvoted.id}", "main summary"),
         Page("results-crowded", f"/results/{star.id}", "main summary"),
         Page("results-panel", f"/results/{deep.id}", "main summary"),
+        Page("run-trajectory", f"/runs/{run.id}", "main summary"),
+        Page("batch-run-again", f"/batches/{deep.id}", f"form[action='/batches/{deep.id}/rerun'] button"),
     ]
 
 

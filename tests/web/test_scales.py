@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from app.domain.intervals import Interval
 from app.domain.variance import Components
-from app.web.scales import gap_scale, strength_scale, variance_parts
+from app.web.scales import gap_scale, step_plot, strength_scale, variance_parts
 
 gaps = st.floats(-1, 1)
 
@@ -22,6 +22,19 @@ class Gap:
 class Strength:
     strength: float | None
     interval: Interval | None
+
+
+@dataclass(frozen=True)
+class Row:
+    win_rate: float | None
+    live: tuple[float, float] | None
+    fixed: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    step: int
+    cell: Row
 
 
 def test_no_difference_lies_in_the_middle() -> None:
@@ -67,3 +80,14 @@ def test_the_parts_of_a_variance_fill_the_bar() -> None:
 
 def test_where_nothing_varies_the_bar_is_empty() -> None:
     assert [part.width for part in variance_parts(Components(0.0, None, None, 0.0))] == [0, 0, 0, 0]
+
+
+def test_win_rates_over_steps_stand_upright_and_are_cut_at_even() -> None:
+    rows = [Checkpoint(50, Row(0.6, (0.4, 0.8))), Checkpoint(100, Row(1.0, None))]
+    drawn = step_plot(rows, height=200)
+    first, early = drawn.marks
+    assert (first.x, first.y, early.x, early.y) == (50, 80, 100, None)
+    assert first.pieces == (("first", 100, 20), ("second", 40, 60))
+    assert (early.pieces, drawn.line) == ((), "M50 80")
+    assert [tick.label for tick in drawn.y_ticks] == ["100%", "75%", "50%", "25%", "0%"]
+    assert step_plot([]).marks == ()
