@@ -27,9 +27,9 @@ def judges_of_batch(results: JudgeResults, *, suspect: bool) -> dict[str, Any]:
     """``judges``: how far each can be believed, and ``agreement`` of each two voters; empty if orders are mixed up."""
     if suspect or not results.judges:
         return {"judges": [], "agreement": []}
-    compared = [_compared(row.one, row.other, row.found, row.sentence) for row in results.agreements]
+    compared = [compared_told(row.one, row.other, row.found, row.sentence) for row in results.agreements]
     if results.people.n:
-        compared.append(_compared(PEOPLE, PEOPLE, results.people, results.people_sentence))
+        compared.append(compared_told(PEOPLE, PEOPLE, results.people, results.people_sentence))
     return {"judges": [_card(card, results.pairs) for card in results.cards], "agreement": compared}
 
 
@@ -117,7 +117,8 @@ def _card(card: JudgeCard, pairs: int) -> dict[str, Any]:
     }
 
 
-def _compared(one: str, other: str, found: Agreement, sentence: str) -> dict[str, Any]:
+def compared_told(one: str, other: str, found: Agreement, sentence: str) -> dict[str, Any]:
+    """How far two voters agree; the same shape for people and judges."""
     return {
         "one": one,
         "other": other,

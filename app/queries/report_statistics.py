@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.domain.intervals import Interval
+from app.domain.judge_words import agreement_words
 from app.domain.trend import Point
 from app.domain.variance import VarianceCard
 from app.queries.contrasts import Difference
 from app.queries.ranking import Ranking
+from app.queries.report_judges import compared_told
 from app.queries.statistics import OfMatchup, Statistics
 
 
@@ -94,14 +96,13 @@ def raters_told(found: Statistics, names: Mapping[uuid.UUID, str]) -> list[dict[
     """Each two raters on the pairs that both voted on."""
     return [
         {
-            "one": names[row.one],
-            "other": names[row.other],
-            "n": row.found.n,
-            "raw": row.raw,
-            "kappa": row.found.kappa,
+            **compared_told(
+                names[row.one],
+                names[row.other],
+                row.agreed,
+                agreement_words(names[row.one], names[row.other], row.agreed),
+            ),
             "kappa_fixed": _interval(row.found.kappa_interval),
-            "alpha": row.alpha,
-            "ac1": row.found.ac1,
             "ac1_fixed": _interval(row.found.ac1_interval),
         }
         for row in found.raters

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app.domain.agreement import OUTCOMES, Agreement, agreement
 from app.domain.panel import Panel, TwoVoters, krippendorffs_alpha, nominal, panel, two_voters
 from app.domain.terms import PairKind, VoterKind
 from app.domain.trend import Point, trend
@@ -28,7 +29,7 @@ MOST_READ = 20_000
 MOST_RATERS = 12
 """Raters who are compared two by two; beyond, what two drawn at random have in common says more."""
 
-_CATEGORIES = 3
+_CATEGORIES = len(OUTCOMES)
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,9 @@ class Raters:
 
     one: uuid.UUID
     other: uuid.UUID
-    raw: float
-    alpha: float | None
+    agreed: Agreement
     found: TwoVoters
+    """The same beyond chance, with intervals."""
 
 
 @dataclass(frozen=True)
@@ -160,13 +161,14 @@ def _raters(votes: Votes, rng: np.random.Generator) -> list[Raters]:
         if not both.any():
             continue
         ours, theirs = said[one][both], said[other][both]
-        counts = np.eye(_CATEGORIES)[ours] + np.eye(_CATEGORIES)[theirs]
         found.append(
             Raters(
                 one=votes.voters[one],
                 other=votes.voters[other],
-                raw=float((ours == theirs).mean()),
-                alpha=krippendorffs_alpha(counts, nominal),
+                agreed=agreement(
+                    (prompt, OUTCOMES[our], OUTCOMES[their])
+                    for prompt, our, their in zip(prompts[both].tolist(), ours, theirs, strict=True)
+                ),
                 found=two_voters(prompts[both], ours, theirs, rng),
             )
         )
@@ -174,7 +176,7 @@ def _raters(votes: Votes, rng: np.random.Generator) -> list[Raters]:
 
 
 def _category(votes: Votes) -> Any:
-    """0 for ``first``, 1 for a tie, 2 for ``second``: shape (N,)."""
+    """The place of each vote in ``OUTCOMES``, from the side of ``first`` to that of ``second``: shape (N,)."""
     return (2 * votes.y).astype(np.intp)
 
 

@@ -12,6 +12,7 @@ from app.domain.terms import Choice
 from app.models import EvalBatch
 from app.queries.ballots import BlindBallot, blind_ballot
 from app.queries.judge_results import judge_results
+from app.queries.pair_tallies import pairs_of_matchups
 from app.queries.report import report
 from app.queries.results import results_page
 from app.queries.verification import verify
@@ -47,7 +48,7 @@ def test_it_is_the_estimate_of_the_domain_over_all_judged_pairs(session: Session
     page = results_page(session, batch.id)
     (matchup,) = judge_results(session, page).matchups
     combined = matchup.combined
-    pairs = page.pairs[0]
+    (pairs,) = pairs_of_matchups(session, page)
     judges = [0.0 if place % 5 == 0 else 1.0 for place in range(PROMPTS)]
     people = [pair.tally.score if pair.tally.n else None for pair in pairs]
     by_hand = combine([pair.prompt_id for pair in pairs], people, judges)

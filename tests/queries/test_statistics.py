@@ -74,7 +74,7 @@ def test_raters_are_compared_on_the_pairs_that_both_voted_on(session: Session, b
         ]
         table = [[both.count((one, other)) for other in OUTCOMES] for one in OUTCOMES]
         assert row.found.n == len(both)
-        assert row.raw == pytest.approx(sum(one is other for one, other in both) / len(both))
+        assert row.agreed.raw == pytest.approx(sum(one is other for one, other in both) / len(both))
         assert row.found.kappa == pytest.approx(cohens_kappa(table))
     assert found.panel is not None
     assert (found.panel.units, found.panel.votes) == (12, 36)
