@@ -23,7 +23,7 @@ from app.queries.batches import BatchRow, batch_rows
 from app.queries.jobs import unfinished_jobs, worker_alive
 from app.queries.lookup import find_batch
 from app.queries.report import report as report_of
-from app.services import eval_batches
+from app.services import eval_batches, reruns
 from app.services.eval_batches import BASE_WORD, LaunchPlan
 from app.web.report_files import html_of, markdown_of
 
@@ -140,6 +140,19 @@ def batches_close(batch: str) -> None:
         found = find_batch(session, batch)
         eval_batches.close(session, found, now=datetime.now(UTC))
     console.print(f"{found.name} is closed. See ./arena report {shlex.quote(found.name)}", highlight=False)
+
+
+@batches.command("rerun")
+def batches_rerun(batch: str, detach: DetachFlag = False) -> None:
+    """Launch the same plan again with new seeds; the results then compare the two."""
+    prepare()
+    with session_scope() as session:
+        found = find_batch(session, batch)
+        again = reruns.rerun(session, found, secret=get_settings().secret_key(), now=datetime.now(UTC))
+    console.print(f"Eval batch {again.name}: {again.planned_pairs} pairs planned.", highlight=False)
+    if not detach:
+        follow(again.job_id)
+        console.print(f"Vote at {last_known(get_settings())}/vote/{again.id}", soft_wrap=True)
 
 
 def status(batch: Annotated[str, typer.Argument(help="One eval batch only.")] = "", as_json: JsonFlag = False) -> None:

@@ -142,11 +142,12 @@ def what_to_buy(found: Components, prompts: int, seeds: int, votes: int = 1) -> 
         raise ValueError("prompts are weighed against seeds, of which there must be at least two")
     many, few = prompts * seeds, prompts
     wide, deep = standard_error(found, many, 1, votes), standard_error(found, few, seeds, votes)
+    shown_wide, shown_deep = (f"{100 * error:.1f}" for error in (wide, deep))
     figures = (
-        f"{many:,} prompts with 1 seed each give a standard error of {100 * wide:.1f} points, {few:,} prompts with "
-        f"{seeds} seeds each one of {100 * deep:.1f} points."
+        f"{many:,} prompts with 1 seed each give a standard error of {shown_wide} points, {few:,} prompts with "
+        f"{seeds} seeds each one of {shown_deep} points."
     )
-    if deep <= _AS_GOOD * wide:
+    if deep <= _AS_GOOD * wide or shown_deep == shown_wide:
         return f"On these prompts a seed tells as much as a prompt: {figures}"
     return f"Buy prompts, not seeds: {figures}"
 

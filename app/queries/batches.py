@@ -103,6 +103,13 @@ class BatchPage:
     """Placebo, gold and canary pairs that are there."""
     planned_check_pairs: int
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether it is over, and its checkpoints could answer again with other seeds."""
+        over = self.batch.state is BatchState.CLOSED or self.batch.votes >= self.batch.votes_wanted > 0
+        weights = all(one.kind is not CheckpointKind.EXTERNAL for one in self.checkpoints)
+        return over and not self.batch.generating and weights and dict(self.sampling)["temperature"] not in ("0", "0.0")
+
 
 @dataclass(frozen=True)
 class LaunchPage:

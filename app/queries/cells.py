@@ -29,6 +29,10 @@ class Cell:
     standing: Standing
     summary: Summary | None = None
     """What the intervals were made from; ``None`` before the first verdict."""
+    domain: Domain | None = None
+    """Of the prompts, where it is the slice of a domain."""
+    category: str = ""
+    """The same of a category, as it is stored."""
 
 
 def cell_of(label: str, tally: Tally, summary: Summary | None) -> Cell:

@@ -30,6 +30,16 @@ class Difference:
     other: str
     sentence: str
     found: Contrast
+    group: str
+    """Questions of the same kind have the same words here: "In-domain less out-of-domain"."""
+    label: str
+    """Which of them this is: "epoch-2"."""
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether the live interval leaves out no difference at all."""
+        live = self.found.live
+        return live is not None and not live.low <= 0 <= live.high
 
 
 def contrasts(session: Session, page: ResultsPage) -> tuple[Difference, ...]:
@@ -50,12 +60,15 @@ def _domains(matchup: Matchup, label: str, *, several: bool) -> Difference | Non
     ours, theirs = (_side(matchup.counts, matchup.counts.domains == domain) for domain in Domain)
     suffix = f" for {matchup.second}" if several else ""
     names = [DOMAIN_WORDS[domain] + suffix for domain in Domain]
-    return _difference(names[0], names[1], ours, theirs, label)
+    group = f"{DOMAIN_WORDS[Domain.IN_DOMAIN]} less {DOMAIN_WORDS[Domain.OUT_OF_DOMAIN]}".capitalize()
+    return _difference(names[0], names[1], ours, theirs, label, (group, matchup.second))
 
 
 def _challengers(one: Matchup, other: Matchup, label: str) -> Difference | None:
     """The later of two challengers against the one before it, by how either does against the same baseline."""
-    return _difference(f"with {other.second}", f"with {one.second}", _side(other.counts), _side(one.counts), label)
+    names = (f"with {other.second}", f"with {one.second}")
+    about = ("Each challenger less the one before it", f"{other.second} less {one.second}")
+    return _difference(*names, _side(other.counts), _side(one.counts), label, about)
 
 
 def _rerun(page: ResultsPage, again: ResultsPage, *, several: bool) -> list[Difference | None]:
@@ -67,15 +80,18 @@ def _rerun(page: ResultsPage, again: ResultsPage, *, several: bool) -> list[Diff
         if other is not None:
             suffix = f" for {matchup.second}" if several else ""
             names = (f"in {page.batch.name}{suffix}", f"in {again.batch.name}{suffix}")
-            found.append(_difference(*names, _side(matchup.counts), _side(other.counts), label))
+            about = (f"{page.batch.name} less {again.batch.name}", matchup.second)
+            found.append(_difference(*names, _side(matchup.counts), _side(other.counts), label, about))
     return found
 
 
-def _difference(one: str, other: str, ours: Side, theirs: Side, label: str) -> Difference | None:
+def _difference(
+    one: str, other: str, ours: Side, theirs: Side, label: str, about: tuple[str, str]
+) -> Difference | None:
     found = contrast(ours, theirs)
     if found is None:
         return None
-    return Difference(one, other, label + sentence(found, found.live, one, other), found)
+    return Difference(one, other, label + sentence(found, found.live, one, other), found, *about)
 
 
 def _side(counts: MatchupCounts, which: NDArray[np.bool_] | None = None) -> Side:

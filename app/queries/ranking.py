@@ -1,12 +1,15 @@
 """Checkpoints that also meet each other, ranked by their Bradley-Terry strengths."""
 
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
 from app.domain.bradley_terry import fit
 from app.domain.intervals import Interval
+from app.domain.ranking_words import apart_words, ranking_words
 from app.domain.terms import Design
+from app.queries.cells import SIMULATED
 from app.queries.results import ResultsPage
 
 
@@ -26,11 +29,36 @@ class Ranked:
 
 
 @dataclass(frozen=True)
+class RankedSet:
+    """At least two checkpoints that votes link, strongest first."""
+
+    sentence: str
+    checkpoints: tuple[Ranked, ...]
+
+
+@dataclass(frozen=True)
 class Ranking:
     """Strongest first. Not ``connected``: there is more than one set of checkpoints, and no ranking across."""
 
     connected: bool
     checkpoints: tuple[Ranked, ...]
+    label: str = ""
+    """Before every sentence, where simulated votes are among them."""
+
+    @property
+    def sets(self) -> tuple[RankedSet, ...]:
+        """Those within which ranks can be told."""
+        found = (tuple(rows) for _, rows in groupby(self.checkpoints, key=lambda row: row.component))
+        return tuple(
+            RankedSet(self.label + ranking_words([(row.name, row.best, row.worst) for row in rows]), rows)
+            for rows in found
+            if len(rows) > 1
+        )
+
+    @property
+    def apart(self) -> str:
+        """What cannot be ranked against what, in words; empty where everything can."""
+        return apart_words(len(self.sets), [row.name for row in self.checkpoints if row.strength is None])
 
 
 def ranking(page: ResultsPage) -> Ranking | None:
@@ -64,7 +92,7 @@ def ranking(page: ResultsPage) -> Ranking | None:
         for number, name in enumerate(names)
     ]
     rows.sort(key=lambda row: (row.component, row.strength is None, -(row.strength or 0.0), row.name))
-    return Ranking(found.connected, tuple(rows))
+    return Ranking(found.connected, tuple(rows), SIMULATED if page.batch.simulated_votes else "")
 
 
 def _number(value: float) -> float | None:

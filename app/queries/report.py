@@ -30,7 +30,7 @@ from app.queries.report_statistics import (
 )
 from app.queries.results import Matchup, results_page
 from app.queries.slices import slices
-from app.queries.statistics import Statistics, points_up_to_now, statistics
+from app.queries.statistics import Statistics, points_up_to_now, rater_names, statistics
 
 SCHEMA = "brie-arena-report/1"
 
@@ -58,7 +58,7 @@ def report(
     found = statistics(session, page)
     told_by_judges = judges_of_batch(judges, suspect=checks.suspect)
     if not checks.suspect:
-        told_by_judges["agreement"] += raters_told(found, _names(session, found))
+        told_by_judges["agreement"] += raters_told(found, rater_names(session, found))
     batch = page.batch
     return {
         "schema": SCHEMA,
@@ -129,11 +129,6 @@ def _matchup(matchup: Matchup) -> dict[str, Any]:
             "ties": matchup.settled.ties,
         },
     }
-
-
-def _names(session: Session, found: Statistics) -> dict[uuid.UUID, str]:
-    raters = {voter for row in found.raters for voter in (row.one, row.other)}
-    return dict(session.execute(select(Voter.id, Voter.name).where(Voter.id.in_(raters))).all())
 
 
 def _excluded(excluded: Excluded) -> dict[str, Any]:

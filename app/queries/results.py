@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,8 +97,10 @@ def _matchup(first: str, second: str, counts: MatchupCounts, label: str) -> Matc
         sentence=label + headline(*said, live_of(summary), where),
         fixed_sentence=label + headline(*said, fixed(summary) if summary else None, where, final=True),
         whole=_cell("all prompts", votes),
-        domains=tuple(_cell(DOMAIN_WORDS[one], votes, counts.domains == one) for one in present),
-        categories=tuple(_cell(category_words(one), votes, counts.categories == one) for one in categories),
+        domains=tuple(replace(_cell(DOMAIN_WORDS[one], votes, counts.domains == one), domain=one) for one in present),
+        categories=tuple(
+            replace(_cell(category_words(one), votes, counts.categories == one), category=one) for one in categories
+        ),
         settled=counts.settled.total,
         with_settled=_cell("with settled pairs", votes + counts.settled),
         with_everybody=_cell("with everybody", everybody) if counts.left_out.n.any() else None,

@@ -19,7 +19,7 @@ from app.domain.panel import Panel, TwoVoters, krippendorffs_alpha, nominal, pan
 from app.domain.terms import PairKind, VoterKind
 from app.domain.trend import Point, trend
 from app.domain.variance import VarianceCard, variance_card, what_to_buy
-from app.models import EvalBatch, Pair, Snapshot, Tally
+from app.models import EvalBatch, Pair, Snapshot, Tally, Voter
 from app.queries.results import Matchup, ResultsPage
 from app.queries.votes import Key, Votes, votes_of
 
@@ -67,6 +67,8 @@ class Statistics:
     """Krippendorff's alpha that takes the tie as lying between the two sides."""
     raters: tuple[Raters, ...]
     """Each two of them, where they are few."""
+    voters: int = 0
+    """How many have voted."""
 
     def of(self, matchup: Matchup) -> OfMatchup | None:
         """Of a matchup; ``None`` where nobody has voted in it."""
@@ -123,7 +125,14 @@ def statistics_of(session: Session, batch: EvalBatch, left_out: Collection[uuid.
         panel=panel(prompts, counts, rng, distance=nominal),
         alpha_ordinal=krippendorffs_alpha(counts),
         raters=tuple(_raters(votes, rng)) if len(votes.voters) <= MOST_RATERS else (),
+        voters=len(votes.voters),
     )
+
+
+def rater_names(session: Session, found: Statistics) -> dict[uuid.UUID, str]:
+    """What those are called who are compared two by two."""
+    raters = {voter for row in found.raters for voter in (row.one, row.other)}
+    return dict(session.execute(select(Voter.id, Voter.name).where(Voter.id.in_(raters))).all())
 
 
 def stored_form(found: Statistics) -> dict[str, Any]:

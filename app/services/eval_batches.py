@@ -37,7 +37,8 @@ _PLAN_RANGES = {
     "rater_limit": (1, 100_000),
     "vote_limit": (1, 1_000_000),
 }
-_LONGEST_NAME = 120
+LONGEST_NAME = 120
+"""Characters of the name of an eval batch."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,8 @@ def _check_numbers(plan: LaunchPlan) -> None:
     given = {name: value for name, value in vars(plan).items() if value is not None}
     require_in_range(given, {name: span for name, span in _PLAN_RANGES.items() if name in given})
     _check_exclusion(plan)
-    if len(plan.name) > _LONGEST_NAME:
-        raise BadInputError(f"Nothing was launched: the name may have {_LONGEST_NAME} characters at most.")
+    if len(plan.name) > LONGEST_NAME:
+        raise BadInputError(f"Nothing was launched: the name may have {LONGEST_NAME} characters at most.")
     if plan.sampling.temperature == 0 and plan.replicates > 1:
         raise BadInputError("Nothing was launched: at temperature 0 every replicate would be the same text.")
 

@@ -12,7 +12,7 @@ from app.models import EvalBatch
 from app.queries.batches import batch_page, batches_page, launch_page
 from app.queries.judging import judges_of_batch
 from app.queries.plans import plan_view
-from app.services import eval_batches, simulation
+from app.services import eval_batches, reruns, simulation
 from app.services.judges import has_key
 from app.web.deps import AdminDep, NowDep, ReadDep, RulesDep, SettingsDep, WantedDep, WriteDep
 from app.web.judging import caps_to_go_on
@@ -104,6 +104,13 @@ def close(_: AdminDep, session: WriteDep, now: NowDep, batch_id: uuid.UUID) -> R
     """End voting for good."""
     eval_batches.close(session, _stored(session, batch_id), now=now)
     return RedirectResponse(f"/batches/{batch_id}", status_code=303)
+
+
+@router.post("/batches/{batch_id}/rerun")
+def rerun(_: AdminDep, session: WriteDep, rules: RulesDep, now: NowDep, batch_id: uuid.UUID) -> Response:
+    """Launch the same plan with new seeds."""
+    again = reruns.rerun(session, _stored(session, batch_id), secret=rules.secret, now=now)
+    return RedirectResponse(f"/batches/{again.id}", status_code=303)
 
 
 @router.post("/batches/{batch_id}/simulated/remove")

@@ -89,19 +89,23 @@ def forest(rows: Sequence[Estimate], *, final: bool = False) -> Forest:
     report, where the fixed interval stands alone.
     """
     marks = tuple(
-        ForestMark(
-            row=row,
-            text_y=index * ROW_HEIGHT + 18,
-            bar_y=index * ROW_HEIGHT + BAR_Y,
-            live=() if final else _cut(row.live),
-            fixed=_cut(row.fixed),
-            point=_point(row, row.fixed if final else row.live),
-        )
-        for index, row in enumerate(rows)
+        mark_of(row, index * ROW_HEIGHT + 18, index * ROW_HEIGHT + BAR_Y, final=final) for index, row in enumerate(rows)
     )
     ticks = tuple(Tick(at=at, label=f"{at}%") for at in (0, 25, 50, 75, 100))
     axis_y = len(rows) * ROW_HEIGHT
     return Forest(height=axis_y + 26, axis_y=axis_y, even=50.0, marks=marks, ticks=ticks)
+
+
+def mark_of(row: Estimate, text_y: int, bar_y: int, *, final: bool = False) -> ForestMark:
+    """One line of a forest plot at these heights."""
+    return ForestMark(
+        row=row,
+        text_y=text_y,
+        bar_y=bar_y,
+        live=() if final else _cut(row.live),
+        fixed=_cut(row.fixed),
+        point=_point(row, row.fixed if final else row.live),
+    )
 
 
 def _point(row: Estimate, interval: tuple[float, float] | None) -> float | None:
@@ -179,7 +183,7 @@ def loss_plot(
     lines = []
     for name, points in kept.items():
         placed = [(round(step / right * 100, 2), height_of(loss)) for step, loss in thin(points, MOST_POINTS)]
-        lines.append(Line(name, _path(placed), tuple(placed) if name == "validation" else ()))
+        lines.append(Line(name, path_of(placed), tuple(placed) if name == "validation" else ()))
     steps = [step for step in nice_ticks(0, right, whole=True) if step <= right]
     return Plot(
         height=height,
@@ -237,15 +241,16 @@ def band_plot(points: Sequence[Moment], *, height: int = 220) -> Band | None:
     return Band(
         height=height,
         even=height * EVEN,
-        band=f"{_path([*upper, *lower])} Z" if shown else "",
-        line=_path(line),
+        band=f"{path_of([*upper, *lower])} Z" if shown else "",
+        line=path_of(line),
         end=line[-1],
         x_ticks=tuple(Tick(round(count / right * 100, 2), f"{count:,.0f}") for count in counts),
         y_ticks=tuple(Tick(round((1 - share) * height, 2), f"{share:.0%}") for share in (1.0, 0.75, 0.5, 0.25, 0.0)),
     )
 
 
-def _path(places: Sequence[tuple[float, float]]) -> str:
+def path_of(places: Sequence[tuple[float, float]]) -> str:
+    """A line through these (x, y)."""
     return " ".join(f"{'L' if index else 'M'}{x:g} {y:g}" for index, (x, y) in enumerate(places))
 
 

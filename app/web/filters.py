@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from app.domain import words
 from app.domain.quality import in_halves
 from app.providers.prices import MICRO, in_words
-from app.web import charts, markdown
+from app.web import charts, markdown, scales
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 UNKNOWN = "\N{EN DASH}"
@@ -90,6 +90,27 @@ def span(low: float, high: float) -> str:
     return f"{percent(low)} to {percent(high)}"
 
 
+def points(gap: float) -> str:
+    """A difference of shares with its sign, in points: ``+14``, ``+3.2``, ``0``."""
+    rounded = round(100 * gap, 1)
+    return "0" if rounded == 0 else f"{rounded:+g}".replace("-", "\N{MINUS SIGN}")
+
+
+def signed_span(low: float, high: float) -> str:
+    """An interval of differences in points: ``+12 to +38``."""
+    return f"{points(low)} to {points(high)}"
+
+
+def odds(strength: float) -> str:
+    """Log odds with their sign: ``+1.13``, ``0.00``."""
+    return decimal(strength) if round(strength, 2) <= 0 else f"+{strength:.2f}"
+
+
+def decimal(value: float | None) -> str:
+    """A coefficient with two decimals, below 0 with a true minus sign: ``0.42``."""
+    return UNKNOWN if value is None else f"{round(value, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")
+
+
 def count(number: float | None) -> str:
     """A whole number with thin groups, ``1 234``: no comma that another language reads as a decimal point."""
     if number is None:
@@ -146,9 +167,11 @@ FILTERS: dict[str, Callable[..., object]] = {
     "cents": cents,
     "count": count,
     "day": day,
+    "decimal": decimal,
     "duration": duration,
     "band_plot": charts.band_plot,
     "forest": charts.forest,
+    "gap_scale": scales.gap_scale,
     "halves": in_halves,
     "loss_plot": charts.loss_plot,
     "markdown": markdown.render,
@@ -156,10 +179,16 @@ FILTERS: dict[str, Callable[..., object]] = {
     "moment": moment,
     "money": money,
     "number": number,
+    "odds": odds,
     "percent": percent,
     "perplexity": perplexity,
     "plural": plural,
+    "points": points,
     "roughly": roughly,
+    "signed_span": signed_span,
     "span": span,
+    "step_plot": scales.step_plot,
+    "strength_scale": scales.strength_scale,
+    "variance_parts": scales.variance_parts,
     "words": plain_words,
 }

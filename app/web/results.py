@@ -9,9 +9,13 @@ from starlette.responses import Response
 
 from app.models import EvalBatch
 from app.queries.blindness import blindness
+from app.queries.contrasts import contrasts
 from app.queries.controls import checks_of
 from app.queries.exports import FORMATS
 from app.queries.judge_results import judge_results
+from app.queries.outlook import outlooks
+from app.queries.ranking import ranking
+from app.queries.raters_agree import raters_agree
 from app.queries.results import results_page
 from app.queries.slices import slices
 from app.queries.statistics import points_up_to_now, statistics
@@ -29,7 +33,11 @@ def _of(session: Session, batch_id: uuid.UUID) -> dict[str, Any]:
         "page": page,
         "checks": checks_of(session, session.get_one(EvalBatch, batch_id)),
         "blindness": blindness(session, page),
+        "differences": contrasts(session, page),
+        "ranking": ranking(page),
+        "agreement": raters_agree(session, page, found),
         "judges": judge_results(session, page),
+        "outlooks": outlooks(session, page, found),
         "statistics": found,
         "slices": slices(page),
         "points": [points_up_to_now(found, matchup) for matchup in page.matchups],

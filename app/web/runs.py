@@ -14,6 +14,7 @@ from app.models import Run
 from app.queries.checkpoints import checkpoint_page, checkpoints_page
 from app.queries.model_card import model_card
 from app.queries.runs import run_page, runs_page
+from app.queries.trajectory import trajectories
 from app.services import runs as run_service
 from app.web.deps import AdminDep, NowDep, ReadDep, WantedDep, WriteDep
 from app.web.downloads import attachment
@@ -55,7 +56,8 @@ def launch_run(
 @router.get("/runs/{run_id}")
 def run(request: Request, _: AdminDep, session: ReadDep, run_id: uuid.UUID) -> Response:
     """One run."""
-    return render(request, "runs/one.html", page=run_page(session, run_id))
+    page = run_page(session, run_id)
+    return render(request, "runs/one.html", page=page, trajectories=trajectories(session, run_id))
 
 
 @router.get("/runs/{run_id}/progress")

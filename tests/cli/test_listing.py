@@ -111,6 +111,16 @@ def test_a_batch_that_is_closed_stays_closed(database: Database, arena: Command,
     assert (again.code, again.err) == (1, f"arena: The eval batch {name} is closed already.\n")
 
 
+def test_a_closed_batch_is_run_again_with_new_seeds(database: Database, arena: Command, tmp_path: Path) -> None:
+    with database.session_scope() as session:
+        name = make_study(session, tmp_path).batch.name
+    assert arena("batches", "close", name).code == 0
+    found = arena("batches", "rerun", name, "--detach")
+    assert (found.code, found.out) == (0, f"Eval batch {name}, seeds 2: 4 pairs planned.\n")
+    names = {row["name"] for row in json.loads(arena("batches", "list", "--json").out)}
+    assert names == {name, f"{name}, seeds 2"}
+
+
 def test_two_challengers_are_both_listed(database: Database, arena: Command, tmp_path: Path) -> None:
     with database.session_scope() as session:
         make_study(session, tmp_path, challengers=2)

@@ -111,6 +111,7 @@ def test_a_suite_that_can_be_used_becomes_a_version(arena: Command, tmp_path: Pa
         (("report", "gone"), ("gone",)),
         (("report", "gone", "--json"), ("gone",)),
         (("batches", "close", "gone"), ("gone",)),
+        (("batches", "rerun", "gone"), ("gone",)),
         (("up", "--torch", "nonsense"), ("nonsense", "cuda")),
         (("up", "--host", "203.0.113.1"), ("203.0.113.1",)),
     ],

@@ -1,6 +1,7 @@
 """Variance components against a naive sum over all pairs of verdicts, and against known components."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -173,3 +174,10 @@ def test_as_many_verdicts_on_more_prompts_are_never_worse(
 ) -> None:
     found = Components(between, 0.01, 0.02, residual)
     assert standard_error(found, prompts * seeds, 1, votes) <= standard_error(found, prompts, seeds, votes) + 1e-12
+
+
+def test_figures_that_read_the_same_are_no_reason_to_buy_prompts() -> None:
+    sentence = what_to_buy(Components(prompt=0.0, seed=0.001, voter=0.013, residual=0.195), 30, 2, 5)
+    first, second = re.findall(r"[\d.]+(?= points)", sentence)
+    assert first == second
+    assert sentence.startswith("On these prompts a seed tells as much as a prompt:")

@@ -10,12 +10,13 @@ from sqlalchemy.orm import Session
 
 from app.domain.contrast import Side, contrast
 from app.domain.terms import Choice, Design
-from app.models import EvalBatch
+from app.models import EvalBatch, Voter
 from app.queries.ballots import BlindBallot
 from app.queries.contrasts import contrasts
 from app.queries.ranking import ranking
 from app.queries.report import report
 from app.queries.results import results_page
+from app.services import assignment, voting
 from app.services.eval_batches import LaunchPlan, launch
 from tests.factories import NOW, RULES, Study, make_rater, make_study, vote_blind, write_responses
 
@@ -81,6 +82,36 @@ def test_the_interval_is_that_of_the_two_sides(session: Session, study: Study) -
     assert wanted is not None
     found = contrasts(session, page)[0].found
     assert abs(found.gap) == pytest.approx(abs(wanted.gap))
+
+
+def test_checkpoints_that_no_vote_links_are_not_ranked(session: Session, tmp_path: Path) -> None:
+    study = make_study(session, tmp_path, prompts=PROMPTS, challengers=2, design=Design.ROUND_ROBIN, allow_repeats=True)
+    nobody = ranking(results_page(session, study.batch.id))
+    assert nobody is not None
+    assert (nobody.sets, nobody.connected) == ((), False)
+    assert all(name in nobody.apart for name in ("tiny", "brie-v1/epoch-2", "brie-v2/epoch-2"))
+    rng = random.Random(1)  # noqa: S311
+    ballot = assignment.issue(session, study.batch.id, make_rater(session), rules=RULES, now=NOW, rng=rng)
+    assert ballot is not None
+    voting.cast(session, ballot.id, session.get_one(Voter, ballot.voter_id), Choice.A, rules=RULES, now=NOW)
+    two = ranking(results_page(session, study.batch.id))
+    assert two is not None
+    (linked,) = two.sets
+    alone = {row.name for row in two.checkpoints} - {row.name for row in linked.checkpoints}
+    assert len(linked.checkpoints) == 2
+    assert "None of these 2 can be told" in linked.sentence
+    assert alone == {row.name for row in two.checkpoints if row.name in two.apart}
+
+
+def test_only_a_range_without_zero_tells_a_difference(session: Session, study: Study) -> None:
+    batch = again(session, study)
+    rng = random.Random(5)  # noqa: S311
+    vote(session, study.batch, lambda ballot: Choice.A if ballot.text_a.startswith("Member 1") else Choice.B)
+    vote(session, batch, lambda _: rng.choice((Choice.A, Choice.B)), "other")
+    for found in contrasts(session, results_page(session, batch.id)):
+        live = found.found.live
+        assert found.told_apart == (live is not None and (live.low > 0 or live.high < 0))
+        assert (found.group.count(" less "), found.label) == (1, "brie-v1/epoch-2")
 
 
 def test_a_star_has_no_ranking_and_a_round_robin_ranks_by_its_votes(session: Session, tmp_path: Path) -> None:

@@ -183,3 +183,29 @@ def test_a_base_model_is_asked_for_once(app: FastAPI, admin: TestClient) -> None
     with app.state.database.session_scope(write=False) as session:
         assert session.scalars(select(BaseModel.name)).all() == ["owner--model"]
         assert len(session.scalars(select(Job)).all()) == 1
+
+
+def test_a_closed_batch_is_run_again_with_one_button(app: FastAPI, admin: TestClient, study: Study) -> None:
+    page = f"/batches/{study.batch.id}"
+    assert f'action="{page}/rerun"' not in admin.get(page).text
+    admin.post(f"{page}/close")
+    assert f'action="{page}/rerun"' in admin.get(page).text
+    answer = admin.post(f"{page}/rerun")
+    batch = newest_batch(app)
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/batches/{batch.id}")
+    assert (batch.name, batch.seed) == (f"{study.batch.name}, seeds 2", 2)
+
+
+@on_sqlite
+def test_the_sample_study_cannot_be_run_again(app: FastAPI, admin: TestClient) -> None:
+    with app.state.database.session_scope() as session:
+        import_shipped(
+            session, data=DATA, artifacts=app.state.settings.artifacts, base_model="", secret=RULES.secret, now=NOW
+        )
+        batch_id = session.scalars(select(EvalBatch.id)).first()
+    page = f"/batches/{batch_id}"
+    admin.post(f"{page}/close")
+    assert "/rerun" not in admin.get(page).text
+    answer = admin.post(f"{page}/rerun")
+    assert answer.status_code == 409
+    assert "only responses are here, no weights" in answer.text

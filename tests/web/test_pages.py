@@ -1,3 +1,4 @@
+import random
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,12 +9,25 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from app.config import DATA
-from app.domain.terms import Split
+from app.domain.terms import Choice, Split
 from app.models import Dataset, Run
 from app.services import accounts, eval_batches, invites, judging, runs
 from app.services.base_models import add_base_model, mark_failed
+from app.services.checkpoints import register_adapter
+from app.services.eval_batches import LaunchPlan
 from app.services.shipped import import_shipped
-from tests.factories import NOW, RULES, Study, make_run, pairs_of
+from tests.factories import (
+    NOW,
+    RULES,
+    Study,
+    make_rater,
+    make_run,
+    pairs_of,
+    saved_adapter,
+    sha256,
+    vote_blind,
+    write_responses,
+)
 from tests.fixtures import on_sqlite
 from tests.judged import OPUS, a_judge, work
 from tests.web.addresses import addresses, filled
@@ -155,3 +169,19 @@ def test_the_settings_page_shows_no_secret(app: FastAPI, admin: TestClient, secr
     assert "ARENA_SECRET" in page
     assert "ANTHROPIC_API_KEY" in page
     assert "ARENA_ANTHROPIC" not in page, "each is named as it is set"
+
+
+def test_a_run_shows_its_win_rate_over_training(app: FastAPI, admin: TestClient, study: Study) -> None:
+    run_id = study.adapters[0].run_id
+    assert "Win rate over training" not in admin.get(f"/runs/{run_id}").text
+    with app.state.database.session_scope() as session:
+        run = session.get_one(Run, run_id)
+        early = register_adapter(session, run, saved_adapter(sha256("early"), label="epoch-1", step=5), now=NOW)
+        plan = LaunchPlan(suite="suite", challengers=(early.name, study.adapters[0].name), allow_repeats=True)
+        batch = eval_batches.launch(session, plan, secret=RULES.secret, now=NOW)
+        write_responses(session, batch)
+        rng = random.Random(1)  # noqa: S311
+        vote_blind(session, batch, make_rater(session), lambda _: Choice.A, rng=rng)
+    page = admin.get(f"/runs/{run_id}").text
+    assert "At step 10 the win rate is" in page
+    assert f'href="/results/{batch.id}"' in page

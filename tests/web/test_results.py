@@ -1,3 +1,5 @@
+import html
+import random
 import re
 from pathlib import Path
 
@@ -6,10 +8,13 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
-from app.domain.terms import Choice, Order, Role
-from app.models import Ballot, Verdict
+from app.domain.ranking_words import ranking_words
+from app.domain.terms import Choice, Design, Order, Role
+from app.models import Ballot, EvalBatch, Verdict
 from app.queries.report import report
-from tests.factories import client_for, make_account, make_study
+from app.services import eval_batches
+from app.web.filters import percent, points
+from tests.factories import NOW, client_for, make_account, make_rater, make_study, vote_blind
 from tests.web.ballots import choose, look
 
 MARK = {"challenger": "Member 1 ", "baseline": "Member 0 "}
@@ -55,3 +60,92 @@ def test_the_first_vote_changes_the_live_part(app: FastAPI, admin: TestClient, s
     after = text_of(admin, live)
     assert "The only vote so far" in after
     assert "1 of 4 votes by people" in after
+
+
+def test_a_round_robin_is_ranked_and_its_differences_have_ranges(app: FastAPI, tmp_path: Path) -> None:
+    admin = client_for(app)
+    with app.state.database.session_scope() as session:
+        plan = {"design": Design.ROUND_ROBIN, "allow_repeats": True}
+        batch = make_study(session, tmp_path, prompts=12, challengers=2, **plan).batch
+    page = f"/results/{batch.id}"
+    assert "Nobody is ranked yet" in text_of(admin, page)
+    assert "Differences" not in text_of(admin, page)
+    with app.state.database.session_scope() as session:
+        rng = random.Random(2)  # noqa: S311
+        later = {True: Choice.A, False: Choice.B}
+        vote_blind(session, batch, make_rater(session), lambda one: later[one.text_a > one.text_b], rng=rng)
+        told = report(session, batch.id)
+    shown = text_of(admin, page)
+    ranked = told["ranking"]["checkpoints"]
+    assert ranked[0]["checkpoint"] == "brie-v2/epoch-2"
+    assert ranking_words([(one["checkpoint"], *one["ranks"]) for one in ranked]) in shown
+    assert points(told["contrasts"][0]["gap"]) in shown
+    assert all(one["sentence"] in shown for one in told["contrasts"])
+
+
+def test_a_star_has_no_ranking_to_show(admin: TestClient, study: object) -> None:
+    assert "Ranking" not in text_of(admin, f"/results/{study.batch.id}")
+
+
+def test_agreement_is_told_without_judges_and_two_by_two(app: FastAPI, tmp_path: Path) -> None:
+    admin = client_for(app)
+    with app.state.database.session_scope() as session:
+        batch = make_study(session, tmp_path, prompts=8, votes_per_pair=3).batch
+    page = f"/results/{batch.id}"
+    said = []
+    for number, name in enumerate(("ines", "otto", "mara")):
+        with app.state.database.session_scope() as session:
+            rng = random.Random(number)  # noqa: S311
+            vote_blind(session, batch, make_rater(session, name), lambda _, rng=rng: rng.choice(list(Choice)), rng=rng)
+            told = report(session, batch.id)
+        said.append(text_of(admin, page))
+    assert "One rater has voted." in said[0]
+    assert "Two raters agree on" in said[1]
+    assert f"Two raters, drawn from 3, agree on {percent(told['panel']['raw'])} of 8 pairs" in said[2]
+    between = [(row["one"], row["other"], row["raw"]) for row in told["agreement"]]
+    assert len(between) == 3
+    table = admin.get(page).text.split('aria-label="Raters two by two"')[1].split("</table>")[0]
+    shown = re.findall(r'heat-\d">([^<]+)<br>', table)
+    assert sorted(shown) == sorted(2 * [percent(raw) for *_, raw in between])
+
+
+def test_noise_and_the_votes_still_needed_are_told_once_there_are_votes(app: FastAPI, tmp_path: Path) -> None:
+    admin = client_for(app)
+    with app.state.database.session_scope() as session:
+        batch = make_study(session, tmp_path, prompts=24, replicates=2, allow_repeats=True, votes_per_pair=2).batch
+    page = f"/results/{batch.id}"
+    before = text_of(admin, page)
+    assert "How many votes it takes can be said once there are some." in before
+    assert "The whole plan, 24 prompts with 4 votes each, tells a true win rate of" in before
+    assert "told by votes on 20 prompts with two seeds each" in before
+    with app.state.database.session_scope() as session:
+        for number, name in enumerate(("ines", "otto")):
+            rng = random.Random(number)  # noqa: S311
+            vote_blind(session, batch, make_rater(session, name), lambda _, rng=rng: rng.choice(list(Choice)), rng=rng)
+        told = report(session, batch.id)["matchups"][0]["variance"]
+    after = text_of(admin, page)
+    assert told["sentence"] in after
+    whole = told["prompt"] + (told["seed"] or 0) + (told["voter"] or 0) + told["residual"]
+    assert f"prompts {percent(told['prompt'] / whole)}" in after
+    assert f"{percent(told['icc'])} of the noise between prompts (as measured here)" in after
+
+
+def test_numbers_lead_to_the_pairs_behind_them_once_these_may_be_read(app: FastAPI, tmp_path: Path) -> None:
+    admin = client_for(app)
+    with app.state.database.session_scope() as session:
+        batch = make_study(session, tmp_path, prompts=8).batch
+        rng = random.Random(3)  # noqa: S311
+        vote_blind(session, batch, make_rater(session), lambda _: rng.choice(list(Choice)), rng=rng)
+    page = f"/results/{batch.id}"
+    links = re.compile(rf'<a href="(/batches/{batch.id}/pairs\?[^"]*)">([^<]*)</a>')
+    assert not links.findall(admin.get(page).text)
+    with app.state.database.session_scope() as session:
+        eval_batches.close(session, session.get_one(EvalBatch, batch.id), now=NOW)
+        told = report(session, batch.id)["matchups"][0]["raters"]
+    found = {label: html.unescape(href) for href, label in links.findall(admin.get(page).text)}
+    cells = {"all prompts": told["all"], **told["domains"], **told["categories"]}
+    assert found.keys() == cells.keys()
+    for label, href in found.items():
+        answer = admin.get(href)
+        assert answer.status_code == 200
+        assert answer.text.count('class="pair-row') == cells[label]["n"], label
