@@ -15,6 +15,7 @@ from app.queries.contrasts import contrasts
 from app.queries.controls import Canaries, Gold, Placebo, checks_of
 from app.queries.judge_results import JudgeResults, judge_results
 from app.queries.judged import Heard
+from app.queries.outlook import outlooks
 from app.queries.provenance import provenance
 from app.queries.quality import Excluded, sheets_of
 from app.queries.ranking import ranking
@@ -28,7 +29,7 @@ from app.queries.report_statistics import (
     slices_told,
     variance,
 )
-from app.queries.results import Matchup, results_page
+from app.queries.results import Matchup, ResultsPage, results_page
 from app.queries.slices import slices
 from app.queries.statistics import Statistics, points_up_to_now, rater_names, statistics
 
@@ -77,7 +78,7 @@ def report(
             "votes_wanted": batch.votes_wanted,
         },
         "mapping_suspect": checks.suspect,
-        "matchups": [] if checks.suspect else _matchups(page.matchups, judges, found),
+        "matchups": [] if checks.suspect else _matchups(session, page, judges, found),
         "contrasts": [] if checks.suspect else differences(contrasts(session, page)),
         "slices": None if checks.suspect else slices_told(slices(page)),
         "ranking": None if checks.suspect else ranking_told(ranking(page)),
@@ -96,17 +97,18 @@ def report(
     }
 
 
-def _matchups(matchups: tuple[Matchup, ...], judges: JudgeResults, found: Statistics) -> list[dict[str, Any]]:
+def _matchups(session: Session, page: ResultsPage, judges: JudgeResults, found: Statistics) -> list[dict[str, Any]]:
     """By people; where judges were asked, by them beside it."""
-    by_judges = judges_of_matchups(judges) or [{"judges": None, "judge": {}, "combined": None}] * len(matchups)
+    by_judges = judges_of_matchups(judges) or [{"judges": None, "judge": {}, "combined": None}] * len(page.matchups)
     return [
         {
             **_matchup(one),
             "over_votes": over_votes(points_up_to_now(found, one)),
             "variance": variance(found.of(one)),
+            "outlook": {"needed": outlook.needed, "plan": outlook.plan, "assumptions": outlook.assumptions},
             **told,
         }
-        for one, told in zip(matchups, by_judges, strict=True)
+        for one, outlook, told in zip(page.matchups, outlooks(session, page, found), by_judges, strict=True)
     ]
 
 

@@ -177,8 +177,8 @@ def test_the_report_has_the_promised_shape(session: Session, mixed: EvalBatch) -
     }  # fmt: skip
     matchup = told["matchups"][0]
     assert matchup.keys() == {
-        "baseline", "challenger", "sentence", "fixed_sentence", "raters", "over_votes", "variance", "settled",
-        "judges", "judge", "combined",
+        "baseline", "challenger", "sentence", "fixed_sentence", "raters", "over_votes", "variance", "outlook",
+        "settled", "judges", "judge", "combined",
     }  # fmt: skip
     assert [point["votes"] for point in matchup["over_votes"]] == [1, 2, 3, 4, 5, 6]
     assert matchup["over_votes"][-1] == {"votes": 6, "win_rate": pytest.approx(4 / 6), "live": None}
