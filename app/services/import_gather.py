@@ -250,7 +250,7 @@ class Gathered:
         if voter == len(self.votes):
             self.votes.append(0)
         order = a_is_low + 1 if item.order_known else 0
-        showing = self._shown.get((pair, voter, order), 0)
+        showing = self._showing(pair, voter, order)
         is_judge = item.kind is VoterKind.JUDGE
         if is_judge and showing:
             self.refused_verdicts += 1
@@ -258,7 +258,7 @@ class Gathered:
                 *self.log.at, f"{item.voter} has judged this pair in this order already; the first one stands"
             )
             return
-        self._shown[pair, voter, order] = showing + 1
+        self._shown[pair, voter, order] = self._shown.get((pair, voter, order), 0) + 1
         if is_judge and order and (pair, voter, 3 - order) in self._shown:
             self._swapped.add(voter)
         verdicts = self.verdicts
@@ -281,6 +281,14 @@ class Gathered:
         else:
             verdicts.slot.append(self.pairs.raters[pair])
             self.pairs.raters[pair] += 1
+
+    def _showing(self, pair: int, voter: int, order: int) -> int:
+        """How often this voter was shown the pair in this order before.
+
+        An order that nobody told (0) may be either of the two, so all showings count where there is one.
+        """
+        untold = order == 0 or (pair, voter, 0) in self._shown
+        return sum(self._shown.get((pair, voter, one), 0) for one in (range(3) if untold else (order,)))
 
     def _all_against_all(self) -> None:
         """Without a verdict or a pair, every two texts to one prompt are a pair that can be judged later."""
