@@ -100,7 +100,7 @@ class Verdicts:
     def __init__(self) -> None:
         self.pair, self.voter, self.number, self.said, self.tags = (array("l") for _ in range(5))
         self.choice, self.a_is_low, self.order_known = (array("b") for _ in range(3))
-        self.slot, self.showing = array("l"), array("l")
+        self.slot = array("l")
         self.score, self.seconds = array("d"), array("d")
         """A score of -1 is none."""
         self.cast_at = array("q")
@@ -134,7 +134,7 @@ class Gathered:
         """The text of a prompt, checkpoint and replicate; absent: unknown."""
         self.pairs, self.verdicts = Pairs(), Verdicts()
         self._pair_numbers: dict[tuple[int, int, int, int], int] = {}
-        self._shown: dict[tuple[int, int, int], int] = {}
+        self._shown: set[tuple[int, int, int]] = set()
         self._swapped: set[int] = set()
         self.refused_verdicts = 0
 
@@ -250,15 +250,14 @@ class Gathered:
         if voter == len(self.votes):
             self.votes.append(0)
         order = a_is_low + 1 if item.order_known else 0
-        showing = self._showing(pair, voter, order)
         is_judge = item.kind is VoterKind.JUDGE
-        if is_judge and showing:
+        if is_judge and self._judged(pair, voter, order):
             self.refused_verdicts += 1
             self.log.refuse(
                 *self.log.at, f"{item.voter} has judged this pair in this order already; the first one stands"
             )
             return
-        self._shown[pair, voter, order] = self._shown.get((pair, voter, order), 0) + 1
+        self._shown.add((pair, voter, order))
         if is_judge and order and (pair, voter, 3 - order) in self._shown:
             self._swapped.add(voter)
         verdicts = self.verdicts
@@ -271,7 +270,6 @@ class Gathered:
         verdicts.choice.append(_CODES[item.choice])
         verdicts.a_is_low.append(a_is_low)
         verdicts.order_known.append(item.order_known)
-        verdicts.showing.append(showing)
         verdicts.score.append(-1.0 if item.score is None else item.score)
         verdicts.seconds.append(item.seconds)
         at = item.cast_at
@@ -282,13 +280,9 @@ class Gathered:
             verdicts.slot.append(self.pairs.raters[pair])
             self.pairs.raters[pair] += 1
 
-    def _showing(self, pair: int, voter: int, order: int) -> int:
-        """How often this voter was shown the pair in this order before.
-
-        An order that nobody told (0) may be either of the two, so all showings count where there is one.
-        """
-        untold = order == 0 or (pair, voter, 0) in self._shown
-        return sum(self._shown.get((pair, voter, one), 0) for one in (range(3) if untold else (order,)))
+    def _judged(self, pair: int, voter: int, order: int) -> bool:
+        """Whether this judge may have seen the pair in this order; one that nobody told (0) may be either."""
+        return any((pair, voter, one) in self._shown for one in ((0, order) if order else range(3)))
 
     def _all_against_all(self) -> None:
         """Without a verdict or a pair, every two texts to one prompt are a pair that can be judged later."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -186,22 +187,25 @@ class Writer:
         ))  # fmt: skip
         low_is_first = self._position[of.low[number]] == one
         counts = {_RATER: [0] * _COUNTS}
+        shown: Counter[tuple[int, str]] = Counter()
         for place in range(self._starts[number], self._starts[number + 1]):
             verdict = self._by_pair[place]
-            self._ballot(verdict, said.id, seal, (first[1], second[1]), low_is_first, counts, rows)
+            self._ballot(verdict, said.id, seal, (first[1], second[1]), low_is_first, counts, shown, rows)
         for kind, counted in counts.items():
             rows.tallies.append((said.id, kind, *counted))
 
     def _ballot(
         self, number: int, pair_id: str, pair_seal: str, texts: tuple[str, str], low_is_first: bool,  # noqa: FBT001
-        counts: dict[str, list[int]], rows: "Rows",
+        counts: dict[str, list[int]], shown: Counter[tuple[int, str]], rows: "Rows",
     ) -> None:  # fmt: skip
         """One ballot with its verdict, in the words of storage."""
         of, ids, voter_number = self._of.verdicts, self._plan.ids, self._of.verdicts.voter[number]
         kind, simulated, voter_id = self._voters[voter_number]
         known, a_is_first = bool(of.order_known[number]), of.a_is_low[number] == low_is_first
         cast = _CASTS[of.choice[number], known, a_is_first]
-        is_judge, showing, seconds = kind == _JUDGE, of.showing[number], of.seconds[number]
+        is_judge, seconds = kind == _JUDGE, of.seconds[number]
+        showing = shown[voter_number, cast.order]
+        shown[voter_number, cast.order] += 1
         slot = int(cast.order == _SECOND_IS_A) if is_judge else of.slot[number]
         at, at_spelt, at_stored = rows.moment(self._of.cast_at(number))
         issued_spelt, issued_stored = at_spelt, at_stored

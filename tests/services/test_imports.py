@@ -4,6 +4,7 @@ import gzip
 import random
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +244,17 @@ def test_a_rater_may_vote_on_a_pair_again_and_a_judge_may_not(database: Database
     batch_id = store(database, found, "again")
     assert report_of(database, batch_id)["batch"]["votes"] == 3
     assert [(problem.source[-8:], problem.line) for problem in found.log.problems] == [("/f.jsonl", 5)]
+    assert mismatches(database, batch_id) == []
+
+
+@pytest.mark.parametrize("known", list(product((True, False), repeat=3)))
+def test_orders_told_and_untold_by_one_rater_on_one_pair_stand_beside_each_other(
+    database: Database, tmp_path: Path, known: tuple[bool, ...]
+) -> None:
+    turned = {"checkpoint_a": "y", "checkpoint_b": "x", "response_a": "y0", "response_b": "x0"}
+    rows = [row(order_known=known[0]), row(order_known=known[1], **turned), row(order_known=known[2])]
+    batch_id = store(database, gathered("plain", write_rows(tmp_path / "rows.jsonl", rows)), "study")
+    assert report_of(database, batch_id)["batch"]["votes"] == 3
     assert mismatches(database, batch_id) == []
 
 
