@@ -96,7 +96,8 @@ class _Pulse:
                     _say_alive(session, queue, started=started, now=now)
                     if now - swept >= timedelta(seconds=settings.sweep_seconds):
                         sweep(session, now=now, stale_seconds=settings.stale_seconds)
-                        ask_for_due(session, now=now)
+                        if queue is Queue.IO:  # its workers do them; one question a round is enough
+                            ask_for_due(session, now=now)
                         swept = now
             except UnavailableError as error:  # the database may come back
                 log.warning("pulse_failed", reason=error.message)

@@ -1,7 +1,9 @@
 """Snapshots of what takes long to read, made anew by a job when many more votes have come in."""
 
 import uuid
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
@@ -23,23 +25,40 @@ def ask_for_due(session: Session, *, now: datetime) -> int:
     for batch_id, name, votes, at in session.execute(_many_votes()).all():
         if at is not None and at <= votes <= _GROWN * at:
             continue
-        if session.scalar(_unfinished(batch_id)) is None:
+        # Two workers may sweep at the same moment; the second waits here and then sees what the first has asked for.
+        session.execute(select(EvalBatch.id).where(EvalBatch.id == batch_id).with_for_update())
+        if session.scalar(_in_hand(batch_id)) is None:
             jobs.enqueue(session, JobKind.SNAPSHOT, batch_id, title=f"Count the votes of {name} anew", now=now)
             asked += 1
     return asked
 
 
-def make(session: Session, batch_id: uuid.UUID, *, now: datetime) -> Snapshot:
-    """Read every vote of an eval batch and store what pages need of them."""
+@dataclass(frozen=True)
+class Counted:
+    """What was counted of an eval batch, and of how many votes."""
+
+    batch_id: uuid.UUID
+    votes: int
+    content: dict[str, Any]
+
+
+def count(session: Session, batch_id: uuid.UUID) -> Counted:
+    """Read every vote of an eval batch. Takes long, and only reads: nobody's vote has to wait for it."""
     batch = session.get_one(EvalBatch, batch_id)
-    votes = standing(session, batch.id)
-    content = stored_form(statistics_of(session, batch, excluded_of(session, batch).reasons))
-    found = session.get(Snapshot, batch.id)
+    found = statistics_of(session, batch, excluded_of(session, batch).reasons)
+    return Counted(batch.id, standing(session, batch.id), stored_form(found))
+
+
+def keep(session: Session, counted: Counted, *, now: datetime) -> Snapshot:
+    """Store what was counted, in place of the snapshot before it."""
+    batch_id = counted.batch_id
+    session.execute(select(EvalBatch.id).where(EvalBatch.id == batch_id).with_for_update())  # one at a time
+    found = session.get(Snapshot, batch_id, populate_existing=True)
     if found is None:
-        found = Snapshot(eval_batch_id=batch.id, votes=votes, content=content, made_at=now)
+        found = Snapshot(eval_batch_id=batch_id)
         session.add(found)
-    found.votes, found.content, found.made_at = votes, content, now
-    announce(session, "verdicts", batch.id, now=now)
+    found.votes, found.content, found.made_at = counted.votes, counted.content, now
+    announce(session, "verdicts", batch_id, now=now)
     session.flush()
     return found
 
@@ -58,7 +77,10 @@ def _many_votes() -> Select[uuid.UUID, str, int, int | None]:
     )
 
 
-def _unfinished(batch_id: uuid.UUID) -> Select[uuid.UUID]:
-    return select(Job.id).where(
-        Job.kind == JobKind.SNAPSHOT, Job.subject_id == batch_id, Job.state.in_((JobState.QUEUED, JobState.RUNNING))
+def _in_hand(batch_id: uuid.UUID) -> Select[uuid.UUID]:
+    """A job that is on its way; or one that failed or was cancelled, which a person tries again and no sweep does."""
+    return (
+        select(Job.id)
+        .where(Job.kind == JobKind.SNAPSHOT, Job.subject_id == batch_id, Job.state != JobState.DONE)
+        .limit(1)
     )

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.domain.agreement import OUTCOMES, cohens_kappa
-from app.domain.terms import Choice, JobKind, Outcome
+from app.domain.terms import Choice, JobKind, JobState, Outcome
 from app.domain.trend import Point
 from app.models import Ballot, EvalBatch, Job, Snapshot, Verdict, Voter
 from app.queries import statistics as reading
@@ -98,9 +98,13 @@ def test_where_votes_are_many_a_snapshot_is_read_and_kept_fresh(
     assert [snapshots.ask_for_due(session, now=NOW) for _ in range(2)] == [1, 0], "asked for once"
     job = session.scalars(select(Job).where(Job.kind == JobKind.SNAPSHOT)).one()
     assert job.subject_id == batch.id
-    snapshots.make(session, batch.id, now=NOW)
+    snapshots.keep(session, snapshots.count(session, batch.id), now=NOW)
     session.expire_all()
     assert statistics(session, page) == whole
+    job.state = JobState.FAILED
+    session.get_one(Snapshot, batch.id).votes -= 5
+    assert snapshots.ask_for_due(session, now=NOW) == 0, "a job that failed is not asked for at every round"
+    session.get_one(Snapshot, batch.id).votes += 5
     session.delete(job)
     session.flush()
     assert snapshots.ask_for_due(session, now=NOW) == 0, "it is fresh"
