@@ -18,6 +18,7 @@ from app.domain.tally import ClusterSums
 from app.domain.terms import Design, Domain
 from app.models import BatchCheckpoint, EvalBatch
 from app.queries.cells import DOMAIN_WORDS, SIMULATED
+from app.queries.controls import checks_of
 from app.queries.prompt_counts import MatchupCounts
 from app.queries.results import Matchup, ResultsPage, results_page
 
@@ -101,16 +102,21 @@ def _side(counts: MatchupCounts, which: NDArray[np.bool_] | None = None) -> Side
 
 
 def _reruns(session: Session, batch_id: uuid.UUID) -> Sequence[uuid.UUID]:
-    """Eval batches with the same suite and members and other seeds, oldest first."""
+    """Eval batches with the same suite, members and sampling and another seed, oldest first.
+
+    One in which the canaries found an order mixed up is not compared with.
+    """
     batch = session.get_one(EvalBatch, batch_id)
-    same = session.scalars(
-        select(EvalBatch.id)
+    asked = session.scalars(
+        select(EvalBatch)
         .where(
             EvalBatch.suite_id == batch.suite_id, EvalBatch.baseline_id == batch.baseline_id,
             EvalBatch.design == batch.design, EvalBatch.seed != batch.seed,
+            EvalBatch.system_prompt == batch.system_prompt,
         )
         .order_by(EvalBatch.created_at, EvalBatch.id)
     ).all()  # fmt: skip
+    same = [one.id for one in asked if one.sampling == batch.sampling and not checks_of(session, one).suspect]
     members: dict[uuid.UUID, set[uuid.UUID]] = {one: set() for one in (batch.id, *same)}
     for one, member in session.execute(
         select(BatchCheckpoint.eval_batch_id, BatchCheckpoint.checkpoint_id).where(

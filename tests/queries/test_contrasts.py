@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from app.domain.contrast import Side, contrast
+from app.domain.sampling import Sampling
 from app.domain.terms import Choice, Design
 from app.models import EvalBatch, Voter
 from app.queries.ballots import BlindBallot
@@ -66,6 +67,13 @@ def test_a_batch_is_compared_with_its_rerun_prompt_by_prompt(session: Session, s
     assert found.found.shared == PROMPTS
     back = next(one for one in contrasts(session, results_page(session, study.batch.id)) if "again" in one.other)
     assert back.found.gap == pytest.approx(-found.found.gap)
+
+
+def test_another_sampling_is_no_rerun(session: Session, study: Study) -> None:
+    batch = again(session, study, sampling=Sampling(temperature=0.2))
+    vote(session, study.batch, lambda _: Choice.A)
+    vote(session, batch, lambda _: Choice.B, "other")
+    assert not [one for one in contrasts(session, results_page(session, batch.id)) if study.batch.name in one.other]
 
 
 def test_the_interval_is_that_of_the_two_sides(session: Session, study: Study) -> None:
