@@ -48,6 +48,8 @@ class LiveHub:
     """Those of them that a page reads; the canary script listens too."""
     _known: set[int] | None = None
     """Ids in the window at the last turn; `None` before the first."""
+    _told: set[int] = field(default_factory=set)
+    """Ids that a new stream found by itself since the last turn: pages know of them, so it matters if they vanish."""
 
     async def run(self) -> None:
         """Poll until cancelled. A database that is away is asked again at the next turn."""
@@ -69,10 +71,11 @@ class LiveHub:
         window and passes over what was there before.
         """
         since = None if self._known is None else max(self._known, default=0) - _WINDOW
+        told, self._told = self._told, set()
         hints = await run_in_threadpool(self.since, since)
         known, self._known = self._known, {hint.id for hint in hints}
         fresh = [hint for hint in hints if hint.id not in known] if known is not None else []
-        if since is not None and known is not None and any(id_ > since for id_ in known - self._known):
+        if since is not None and known is not None and any(id_ > since for id_ in (known | told) - self._known):
             # Simulated votes were removed with their hints. Pages that connect again fetch everything anew.
             for stream in self._streams:
                 stream.put_nowait(None)
@@ -87,6 +90,10 @@ class LiveHub:
                 last = (session.scalar(select(func.max(Event.id))) or 0) - _WINDOW
             found = session.scalars(select(Event).where(Event.id > last).order_by(Event.id).limit(_MOST))
             return [Hint(event.id, event.topic, str(event.subject_id)) for event in found]
+
+    def tell(self, missed: list[Hint]) -> None:
+        """A stream has told its page these hints, which the poller may not have seen yet."""
+        self._told |= {hint.id for hint in missed}
 
     @property
     def open_streams(self) -> int:
@@ -122,6 +129,7 @@ async def live(request: Request, start: Annotated[int, Depends(stream_start)]) -
     hub: LiveHub = request.app.state.live
     with hub.subscribe(page=True) as hints:
         missed = await run_in_threadpool(hub.since, start)
+        hub.tell(missed)
         for hint in missed:
             yield _event(hint)
         sent = {hint.id for hint in missed}
