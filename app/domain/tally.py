@@ -12,6 +12,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from app.domain.terms import Choice, Outcome
+
 TIE = 0.5
 
 # Below this share of the sum of squares a spread is rounding error: all observations are the same value.
@@ -39,6 +41,16 @@ class Tally:
             raise ValueError(f"a count of verdicts cannot be negative: {self}")
         if self.both_bad > self.ties:
             raise ValueError(f"more verdicts are flagged both bad than there are ties: {self}")
+
+    @classmethod
+    def of(cls, outcome: Outcome, votes: int = 1, *, choice: Choice | None = None) -> Self:
+        """So many verdicts of one outcome, from the side of ``second``; the choice tells ties that say both bad."""
+        return cls(
+            wins=votes * (outcome is Outcome.SECOND),
+            losses=votes * (outcome is Outcome.FIRST),
+            ties=votes * (outcome is Outcome.TIE),
+            both_bad=votes * (choice is Choice.BOTH_BAD),
+        )
 
     @property
     def n(self) -> int:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.checks import leak_words, recognition_words, without_words
 from app.domain.tally import Tally
-from app.domain.terms import BallotState, Choice, Outcome, PairKind, VoterKind
+from app.domain.terms import BallotState, PairKind, VoterKind
 from app.models import Ballot, EvalBatch, Pair, Recognition, Verdict
 from app.queries.cells import SIMULATED, Cell, live_of
 from app.queries.pair_tallies import PairTally, cell, pairs_of_matchups, pool
@@ -168,18 +168,8 @@ def answers_of(session: Session, batch_id: uuid.UUID, left_out: Collection[uuid.
     for pair_id, recognised, outcome, choice, votes in session.execute(query):
         answered += votes
         if recognised:
-            yes[pair_id] += votes_of(outcome, choice, votes)
+            yes[pair_id] += Tally.of(outcome, votes, choice=choice)
     return Answers(answered, dict(yes))
-
-
-def votes_of(outcome: Outcome, choice: Choice, votes: int = 1) -> Tally:
-    """So many votes of one kind from the side of ``second``."""
-    return Tally(
-        wins=votes * (outcome is Outcome.SECOND),
-        losses=votes * (outcome is Outcome.FIRST),
-        ties=votes * (outcome is Outcome.TIE),
-        both_bad=votes * (choice is Choice.BOTH_BAD),
-    )
 
 
 def _finding(what: str, first: str, second: str, pairs: Sequence[PairTally], whole: Cell) -> str:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.pairing import settled_outcome
 from app.domain.tally import ClusterSums, Summary, Tally, summarise
-from app.domain.terms import Domain, Outcome, PairKind, VoterKind
+from app.domain.terms import Domain, PairKind, VoterKind
 from app.models import Pair, Prompt
 from app.models import Tally as StoredTally
 from app.queries.cells import Cell, cell_of
@@ -79,7 +79,7 @@ def pair_tallies(
             domain=row.domain,
             category=row.category,
             tally=_stored(row) if counts is None else counts.get(row.id, _NOTHING),
-            settled=_NOTHING if row.settled is None else tally_of(settled_outcome(row.settled)),
+            settled=_NOTHING if row.settled is None else Tally.of(settled_outcome(row.settled)),
             flagged=row.self_identifies,
         )
         for row in session.execute(query)
@@ -87,7 +87,7 @@ def pair_tallies(
 
 
 def _stored(row: Any) -> Tally:
-    return _NOTHING if row.tie is None else Tally(row.second, row.first, row.tie, row.both_bad)
+    return of_second(None if row.tie is None else row)
 
 
 def of_second(stored: StoredTally | None) -> Tally:
@@ -95,13 +95,6 @@ def of_second(stored: StoredTally | None) -> Tally:
     if stored is None:
         return _NOTHING
     return Tally(wins=stored.second, losses=stored.first, ties=stored.tie, both_bad=stored.both_bad)
-
-
-def tally_of(outcome: Outcome) -> Tally:
-    """One verdict from the side of ``second``."""
-    return Tally(
-        wins=int(outcome is Outcome.SECOND), losses=int(outcome is Outcome.FIRST), ties=int(outcome is Outcome.TIE)
-    )
 
 
 def pool(

@@ -82,12 +82,7 @@ def _votes_of(session: Session, batch: EvalBatch, voters: Collection[uuid.UUID])
     )
     counts: dict[uuid.UUID, Tally] = defaultdict(lambda: _NOTHING)
     for pair_id, outcome, choice, votes in session.execute(query):
-        counts[pair_id] += Tally(
-            wins=votes * (outcome is Outcome.SECOND),
-            losses=votes * (outcome is Outcome.FIRST),
-            ties=votes * (outcome is Outcome.TIE),
-            both_bad=votes * (choice is Choice.BOTH_BAD),
-        )
+        counts[pair_id] += Tally.of(outcome, votes, choice=choice)
     return dict(counts)
 
 

@@ -43,8 +43,8 @@ def cell_told(cell: Cell) -> dict[str, Any]:
         "both_bad": cell.both_bad,
         "prompts": cell.prompts,
         "win_rate": cell.win_rate,
-        "live": _interval(cell.live),
-        "fixed": _interval(cell.fixed),
+        "live": interval_told(cell.live),
+        "fixed": interval_told(cell.fixed),
         "standing": cell.standing.value,
     }
 
@@ -78,9 +78,9 @@ def _length(cells: JudgeCells) -> dict[str, Any]:
         "n": card.decisive if card else 0,
         "longer_rate": card.share if card else None,
         "phi": pull.phi if pull else None,
-        "phi_interval": _interval(pull.phi_interval) if pull else None,
+        "phi_interval": interval_told(pull.phi_interval) if pull else None,
         "controlled_win_rate": pull.controlled if pull else None,
-        "controlled_interval": _interval(pull.controlled_interval) if pull else None,
+        "controlled_interval": interval_told(pull.controlled_interval) if pull else None,
         "refused": card.refused if card else "",
     }
 
@@ -128,8 +128,8 @@ def compared_told(one: str, other: str, found: Agreement, sentence: str) -> dict
         "kappa": found.kappa,
         "alpha": alpha_of_table(found.table),
         "ac1": ac1_of_table(found.table),
-        "live": _interval(found.live),
-        "fixed": _interval(found.fixed),
+        "live": interval_told(found.live),
+        "fixed": interval_told(found.fixed),
         "table": {
             row.value: {column.value: count for column, count in zip(OUTCOMES, counts, strict=True)}
             for row, counts in zip(OUTCOMES, found.table, strict=True)
@@ -137,5 +137,6 @@ def compared_told(one: str, other: str, found: Agreement, sentence: str) -> dict
     }
 
 
-def _interval(interval: Interval | None) -> list[float] | None:
+def interval_told(interval: Interval | None) -> list[float] | None:
+    """Both ends; ``None`` while it is too early."""
     return list(interval) if interval else None

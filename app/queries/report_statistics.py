@@ -4,23 +4,19 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.domain.intervals import Interval
 from app.domain.judge_words import agreement_words
 from app.domain.trend import Point
 from app.domain.variance import VarianceCard
 from app.queries.contrasts import Difference
 from app.queries.ranking import Ranking
-from app.queries.report_judges import compared_told
+from app.queries.report_judges import compared_told, interval_told
 from app.queries.slices import Slices
 from app.queries.statistics import OfMatchup, Statistics
 
 
 def over_votes(points: Sequence[Point]) -> list[dict[str, Any]]:
     """How a win rate moved."""
-    return [
-        {"votes": point.votes, "win_rate": point.win_rate, "live": list(point.live) if point.live else None}
-        for point in points
-    ]
+    return [{"votes": point.votes, "win_rate": point.win_rate, "live": interval_told(point.live)} for point in points]
 
 
 def variance(found: OfMatchup | None) -> dict[str, Any] | None:
@@ -48,8 +44,8 @@ def differences(found: Sequence[Difference]) -> list[dict[str, Any]]:
             "sentence": one.sentence,
             "gap": one.found.gap,
             "shared_prompts": one.found.shared,
-            "live": _interval(one.found.live),
-            "fixed": _interval(one.found.fixed),
+            "live": interval_told(one.found.live),
+            "fixed": interval_told(one.found.fixed),
             "fisher_p": one.found.fisher,
         }
         for one in found
@@ -66,7 +62,7 @@ def slices_told(found: Slices) -> dict[str, Any]:
                 "baseline": row.baseline,
                 "challenger": row.challenger,
                 "slice": row.label,
-                "live": _interval(row.live),
+                "live": interval_told(row.live),
                 "holm_p": row.holm,
             }
             for row in found.rows
@@ -85,7 +81,7 @@ def ranking_told(found: Ranking | None) -> dict[str, Any] | None:
                 "checkpoint": one.name,
                 "strength": one.strength,
                 "se": one.error,
-                "fixed": _interval(one.interval),
+                "fixed": interval_told(one.interval),
                 "ranks": [one.best, one.worst],
                 "component": one.component,
             }
@@ -104,10 +100,10 @@ def panel_told(found: Statistics) -> dict[str, Any] | None:
         "votes": panel.votes,
         "raw": panel.raw,
         "alpha": panel.alpha,
-        "alpha_fixed": _interval(panel.alpha_interval),
+        "alpha_fixed": interval_told(panel.alpha_interval),
         "alpha_ordinal": found.alpha_ordinal,
         "ac1": panel.ac1,
-        "ac1_fixed": _interval(panel.ac1_interval),
+        "ac1_fixed": interval_told(panel.ac1_interval),
     }
 
 
@@ -121,12 +117,8 @@ def raters_told(found: Statistics, names: Mapping[uuid.UUID, str]) -> list[dict[
                 row.agreed,
                 agreement_words(names[row.one], names[row.other], row.agreed),
             ),
-            "kappa_fixed": _interval(row.found.kappa_interval),
-            "ac1_fixed": _interval(row.found.ac1_interval),
+            "kappa_fixed": interval_told(row.found.kappa_interval),
+            "ac1_fixed": interval_told(row.found.ac1_interval),
         }
         for row in found.raters
     ]
-
-
-def _interval(interval: Interval | None) -> list[float] | None:
-    return list(interval) if interval else None

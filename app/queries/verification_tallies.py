@@ -13,7 +13,7 @@ from app.domain.tally import Tally
 from app.domain.terms import BallotState, Choice, PairKind, VoterKind
 from app.models import Ballot, EvalBatch, Recognition, Verdict
 from app.models import Tally as StoredTally
-from app.queries.blindness import Answers, votes_of
+from app.queries.blindness import Answers
 from app.queries.judged import Sorted, add_answer
 from app.queries.verification_findings import Findings, streamed
 from app.queries.verification_pairs import PairFacts
@@ -71,8 +71,8 @@ def count(recount: Recount, ballot: Ballot, row: Row[*tuple[object, ...]]) -> No
             recount.answered[ballot.voter_id] += 1
             if recognition.recognised:
                 yes = recount.recognised[ballot.voter_id]
-                yes[ballot.pair_id] = yes.get(ballot.pair_id, Tally(0, 0, 0)) + votes_of(
-                    verdict.outcome, verdict.choice
+                yes[ballot.pair_id] = yes.get(ballot.pair_id, Tally(0, 0, 0)) + Tally.of(
+                    verdict.outcome, choice=verdict.choice
                 )
 
 

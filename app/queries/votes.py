@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from sqlalchemy import String, select, type_coerce
 from sqlalchemy.orm import Session
 
-from app.domain.tally import TIE
-from app.domain.terms import BallotState, Outcome, PairKind, VoterKind
+from app.domain.position import VALUES
+from app.domain.terms import BallotState, PairKind, VoterKind
 from app.models import Ballot, Pair, Verdict
 
-_Y = {Outcome.SECOND.value: 1.0, Outcome.FIRST.value: 0.0, Outcome.TIE.value: TIE}
+_Y = {outcome.value: y for outcome, y in VALUES.items()}
 _ROWS = 50_000
 _OTHER = -1
 """In place of a pair that is no main pair."""
