@@ -12,6 +12,7 @@ from app.queries.exports import FORMATS
 from app.queries.exports.writing import write_one
 from app.queries.verification import verify
 from app.services import import_plan, imports
+from app.services.bulk import insert
 from app.services.import_gather import Gathered
 from app.services.import_write import Writer
 from tests.factories import NOW, RULES
@@ -29,12 +30,12 @@ def store(database: Database, found: Gathered, name: str, *, portions: int | Non
         begun = imports.begin(session, found, planned, secret=RULES.secret, now=now)
     if begun.complete:
         return begun.batch_id
-    writer = Writer(found, planned, secret=RULES.secret)
-    for place, portion in enumerate(writer.portions(begun.stored)):
+    writer = Writer(found, planned, begun, secret=RULES.secret)
+    for place, portion in enumerate(writer.portions()):
         if place == portions:
             return begun.batch_id
         with database.session_scope() as session:
-            writer.write(session, begun.batch_id, portion)
+            insert(session, writer.rows(portion))
     with database.session_scope() as session:
         imports.finish(session, begun.batch_id, now=now)
     return begun.batch_id

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from app.cli.output import JsonFlag, console, print_json, progress_bar
 from app.cli.prepare import prepare
-from app.db import session_scope
+from app.db import get_database
 from app.domain.errors import BadInputError
 from app.domain.imports.formats import FORMATS
 from app.domain.imports.items import Log, Problem
@@ -23,7 +23,6 @@ from app.domain.terms import VoterKind
 from app.services import import_plan, imports
 from app.services.import_gather import Gathered
 from app.services.import_plan import ImportPlan
-from app.services.import_write import Writer
 
 _SHOWN = 10
 """Problems that are printed."""
@@ -51,26 +50,17 @@ def import_files(
     with _told(problems) as log, _no_cycles(), console.status("Reading the files"):
         gathered = imports.gather(format_name, paths, log)
     planned = import_plan.plan(gathered, name, baseline=baseline)
-    secret = settings.secret_key()
-    with session_scope() as session:
-        begun = imports.begin(session, gathered, planned, secret=secret, now=datetime.now(UTC))
-    there = len(gathered.verdicts)
-    if not begun.complete:
-        writer = Writer(gathered, planned, secret=secret)
-        there = writer.ballots_of(range(begun.stored))
-        with progress_bar(_Rate(), shown=not as_json) as bar, _no_cycles():
-            task = bar.add_task("verdicts", total=len(gathered.verdicts), completed=there)
-            for portion in writer.portions(begun.stored):
-                with session_scope() as session:
-                    writer.write(session, begun.batch_id, portion)
-                bar.advance(task, writer.ballots_of(portion))
-        with session_scope() as session:
-            imports.finish(session, begun.batch_id, now=datetime.now(UTC))
-    told = _summary(gathered, planned, there=there, seconds=time.monotonic() - began)
+    with progress_bar(_Rate(), shown=not as_json) as bar, _no_cycles():
+        task = bar.add_task("verdicts", total=len(gathered.verdicts))
+        stored = imports.run(
+            get_database(), gathered, planned, secret=settings.secret_key(), clock=lambda: datetime.now(UTC),
+            told=lambda verdicts: bar.advance(task, verdicts),
+        )  # fmt: skip
+    told = _summary(gathered, planned, there=stored.before, seconds=time.monotonic() - began)
     if as_json:
         print_json({**told, "problems": [{**one._asdict()} for one in log.problems]})
         return
-    _print(told, log, problems, complete=begun.complete)
+    _print(told, log, problems, complete=stored.complete)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from app.domain.terms import (
 )
 from app.models import BatchCheckpoint, Checkpoint, EvalBatch, Judge, Judging, Prompt, Suite, Voter
 from app.queries.seals import plan_seal_of
-from app.services.bulk import Bulk
+from app.services.bulk import insert, load
 from app.services.files import sha256_of_json
 from app.services.import_gather import Gathered
 
@@ -74,6 +74,24 @@ class Member:
     """As the files call it."""
     id: str
     fingerprint: str
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An import whose eval batch is there."""
+
+    batch_id: uuid.UUID
+    seal: str | None
+    """Of the plan of the eval batch."""
+    created_at: datetime
+    names: tuple[str, ...]
+    """What a text might call the checkpoints by."""
+    dialect: str
+    """Of the database."""
+    complete: bool
+    """All of it was there before; nothing is left to do."""
+    stored: int
+    """Pairs that are stored with all that was said of them."""
 
 
 @dataclass(frozen=True)
@@ -290,7 +308,8 @@ def _prompts(session: Session, gathered: Gathered, planned: ImportPlan) -> list[
         )
         sealed.append([position, keys[number], category, domain, sha256])
     columns = ("id", "position", "key", "category", "domain", "messages", "sha256")
-    Bulk(session, Prompt, columns, suite_id=planned.ids.of("suite", 0)).add(rows)
+    dialect = session.get_bind().dialect.name
+    insert(session, [load(dialect, Prompt, rows, columns, suite_id=planned.ids.of("suite", 0))])
     return sealed
 
 

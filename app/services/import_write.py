@@ -1,14 +1,13 @@
-"""Storing what was gathered: responses, pairs, ballots, verdicts and tallies, sealed as those that are cast here."""
+"""What was gathered as rows: responses, pairs, ballots, verdicts and tallies, sealed as those that are cast here."""
 
 import hashlib
-import uuid
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
-from sqlalchemy.orm import Session
 
 from app.domain import blinding
 from app.domain.leaks import leaks
@@ -24,9 +23,8 @@ from app.domain.terms import (
     UnparsedReason,
     VoterKind,
 )
-from app.models import Ballot, EvalBatch, JudgeCall, Pair, Response, Tally, Verdict
+from app.models import Ballot, JudgeCall, Pair, Response, Tally, Verdict
 from app.queries.exports.own import NO_TEXT
-from app.queries.leaks import names_of
 from app.queries.seals import (
     BallotSaid,
     PairSaid,
@@ -36,17 +34,18 @@ from app.queries.seals import (
     said_verdict_seal,
     spelt,
 )
-from app.services.bulk import Bulk, moment
+from app.services.bulk import Load, load, moment
 from app.services.files import sha256_of_json
 from app.services.import_gather import CHOICES, Gathered
-from app.services.import_plan import ImportPlan, messages_of
+from app.services.import_plan import Begun, ImportPlan, messages_of
 
 PORTION = 5_000
-"""Pairs in one transaction."""
+"""Pairs in one transaction, if they have no more than so many ballots."""
+
+BALLOTS = 25_000
 
 ENGINE = "imported"
-
-"""The engine of a response of which only the author is known."""
+"""The engine of a response, where its text is known."""
 
 _UNTOLD = -1
 _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
@@ -91,10 +90,10 @@ _Text = tuple[str, str, bool]
 
 
 class Writer:
-    """Stores the portions of one import, in the order of its pairs."""
+    """Makes the rows of one import, in the order of its pairs."""
 
-    def __init__(self, gathered: Gathered, planned: ImportPlan, *, secret: bytes) -> None:
-        self._of, self._plan, self._secret = gathered, planned, secret
+    def __init__(self, gathered: Gathered, planned: ImportPlan, begun: Begun, *, secret: bytes) -> None:
+        self._of, self._plan, self._begun, self._secret = gathered, planned, begun, secret
         self._pair_of = np.array(gathered.verdicts.pair, dtype=np.int64)
         self._by_pair: list[int] = np.argsort(self._pair_of, kind="stable").tolist()
         ends = np.cumsum(np.bincount(self._pair_of, minlength=len(gathered.pairs)))
@@ -108,28 +107,28 @@ class Writer:
         self._hashes: dict[int, str] = {}
         self._responses: dict[tuple[int, str, int], int] = {}
         self._flags: dict[int, bool] = {}
-        self._names: tuple[str, ...] = ()
 
-    def portions(self, stored: int) -> Iterator[range]:
+    def portions(self) -> Iterator[range]:
         """The pairs of each portion that is to be stored, behind those that are."""
-        total = len(self._of.pairs)
-        if stored:
-            for number in range(stored):
-                self._two(number, None)
-        return (range(start, min(start + PORTION, total)) for start in range(stored, total, PORTION))
+        for number in range(self._begun.stored):
+            self._two(number, None)
+        start, total = self._begun.stored, len(self._of.pairs)
+        while start < total:
+            few = bisect_right(self._starts, self._starts[start] + BALLOTS) - 1
+            stop = min(max(few, start + 1), start + PORTION, total)
+            yield range(start, stop)
+            start = stop
 
     def ballots_of(self, pairs: range) -> int:
         """How many verdicts, and replies without one, are about these pairs."""
         return self._starts[pairs.stop] - self._starts[pairs.start]
 
-    def write(self, session: Session, batch_id: uuid.UUID, pairs: range) -> None:
-        """Store these pairs with their texts and all that was said of them. None of them is there yet."""
-        batch = session.get_one(EvalBatch, batch_id)
-        self._names = self._names or names_of(session, batch_id)
-        rows = Rows(batch)
+    def rows(self, pairs: range) -> list[Load]:
+        """These pairs with their texts and all that was said of them. None of them is stored yet."""
+        rows = Rows(self._begun)
         for number in pairs:
-            self._pair(number, batch, rows)
-        rows.store(session)
+            self._pair(number, rows)
+        return rows.loads()
 
     def _two(self, number: int, rows: "Rows | None") -> tuple[_Text, _Text, int, int]:
         """The texts of a pair, and the positions of who wrote them: first and second."""
@@ -154,7 +153,7 @@ class Writer:
         text = self._of.texts[known] if known > 0 else ""
         flagged = self._flags.get(number)
         if flagged is None:
-            flagged = self._flags[number] = bool(text) and bool(leaks(text, self._names))
+            flagged = self._flags[number] = bool(text) and bool(leaks(text, self._begun.names))
         if is_new:
             member = self._plan.members[self._position[checkpoint]]
             digest = hashlib.sha256(text.encode()).hexdigest() if text else _EMPTY_SHA256
@@ -170,7 +169,7 @@ class Writer:
             sha256 = self._hashes[prompt] = messages_of(self._of, prompt)[1]
         return sha256
 
-    def _pair(self, number: int, batch: EvalBatch, rows: "Rows") -> None:
+    def _pair(self, number: int, rows: "Rows") -> None:
         first, second, one, other = self._two(number, rows)
         of, ids, members = self._of.pairs, self._plan.ids, self._plan.members
         prompt, replicate = of.prompt[number], of.replicate[number]
@@ -181,7 +180,7 @@ class Writer:
             second[0],
         )  # fmt: skip
         texts = [members[one].fingerprint, first[1], members[other].fingerprint, second[1]]
-        seal = said_pair_seal(said, self._secret, plan=batch.seal, prompt=self._hash(prompt), texts=texts)
+        seal = said_pair_seal(said, self._secret, plan=self._begun.seal, prompt=self._hash(prompt), texts=texts)
         rows.pairs.append((
             said.id, said.prompt_id, replicate, said.first_id, said.second_id, first[0], second[0], flagged, seal,
         ))  # fmt: skip
@@ -251,55 +250,56 @@ class Writer:
 class Rows:
     """The rows of one portion, until they are stored."""
 
-    def __init__(self, batch: EvalBatch) -> None:
-        self.batch_id = str(batch.id)
+    def __init__(self, begun: Begun) -> None:
+        self._dialect, self.batch_id, at = begun.dialect, str(begun.batch_id), begun.created_at
+        self._now = (at, at.isoformat(), moment(at))
         self.responses, self.pairs, self.tallies, self.ballots, self.verdicts, self.calls = (
             list[tuple[object, ...]]() for _ in range(6)
         )
-        at = batch.created_at
-        self._now = (at, at.isoformat(), moment(at))
 
     def moment(self, at: datetime | None) -> tuple[datetime, str, str]:
         """A time, that of the import where there is none: itself, as it is sealed and as it is stored."""
         return self._now if at is None else (at, at.isoformat(), moment(at))
 
-    def store(self, session: Session) -> None:
-        """Insert them."""
-        created, batch = self._now[2], self.batch_id
-        Bulk(
-            session, Response,
-            ("id", "checkpoint_id", "fingerprint", "prompt_sha256", "seed", "text", "text_sha256", "engine"),
-            base_hash="", template_hash="", system_sha256=_EMPTY_SHA256, sampling_sha256=sha256_of_json({}), twin=0,
-            sampling="{}", token_count=0, finish_reason=FinishReason.UNKNOWN.value, created_at=created,
-        ).add(self.responses)  # fmt: skip
-        Bulk(
-            session, Pair,
-            ("id", "prompt_id", "replicate", "first_id", "second_id", "first_response_id", "second_response_id",
-             "self_identifies", "seal"),
-            eval_batch_id=batch, kind=PairKind.MAIN.value, settled=None, created_at=created,
-        ).add(self.pairs)  # fmt: skip
-        Bulk(
-            session, Tally,
-            ("pair_id", "voter_kind", "held", "drawn_first_is_a", "drawn_second_is_a", "first", "second", "tie",
-             "both_bad"),
-            eval_batch_id=batch,
-        ).add(self.tallies)  # fmt: skip
-        Bulk(
-            session, Ballot,
-            ("id", "pair_id", "voter_id", "voter_kind", "number", "slot", "order", "order_known", "showing", "state",
-             "issued_at", "expires_at", "closed_at", "seal"),
-            eval_batch_id=batch, is_repeat=False, skip_reason="",
-        ).add(self.ballots)  # fmt: skip
-        Bulk(
-            session, Verdict,
-            ("id", "ballot_id", "choice", "outcome", "score", "reason", "tags", "seconds", "cast_at", "seal"),
-            surplus=False, retracted_at=None, retraction_seal=None,
-        ).add(self.verdicts)  # fmt: skip
-        Bulk(
-            session, JudgeCall,
-            ("id", "judging_id", "ballot_id", "state", "sent_at", "ended_at", "reply", "unparsed"),
-            attempt=1, request="{}", worst_micro_dollars=None, provider_batch="", raw="", stop=StopReason.END.value,
-            trouble=None, detail="", confidence=None, answered_as="", request_id="", latency_ms=None, input_tokens=0,
-            output_tokens=0, cache_write_tokens=0, cache_write_1h_tokens=0, cache_read_tokens=0,
-            cost_micro_dollars=None, price_table="",
-        ).add(self.calls)  # fmt: skip
+    def loads(self) -> list[Load]:
+        """Table by table, as they will be stored."""
+        dialect, created, batch = self._dialect, self._now[2], self.batch_id
+        return [
+            load(
+                dialect, Response, self.responses,
+                ("id", "checkpoint_id", "fingerprint", "prompt_sha256", "seed", "text", "text_sha256", "engine"),
+                base_hash="", template_hash="", system_sha256=_EMPTY_SHA256, sampling_sha256=sha256_of_json({}), twin=0,
+                sampling="{}", token_count=0, finish_reason=FinishReason.UNKNOWN.value, created_at=created,
+            ),
+            load(
+                dialect, Pair, self.pairs,
+                ("id", "prompt_id", "replicate", "first_id", "second_id", "first_response_id", "second_response_id",
+                 "self_identifies", "seal"),
+                eval_batch_id=batch, kind=PairKind.MAIN.value, settled=None, created_at=created,
+            ),
+            load(
+                dialect, Tally, self.tallies,
+                ("pair_id", "voter_kind", "held", "drawn_first_is_a", "drawn_second_is_a", "first", "second", "tie",
+                 "both_bad"),
+                eval_batch_id=batch,
+            ),
+            load(
+                dialect, Ballot, self.ballots,
+                ("id", "pair_id", "voter_id", "voter_kind", "number", "slot", "order", "order_known", "showing",
+                 "state", "issued_at", "expires_at", "closed_at", "seal"),
+                eval_batch_id=batch, is_repeat=False, skip_reason="",
+            ),
+            load(
+                dialect, Verdict, self.verdicts,
+                ("id", "ballot_id", "choice", "outcome", "score", "reason", "tags", "seconds", "cast_at", "seal"),
+                surplus=False, retracted_at=None, retraction_seal=None,
+            ),
+            load(
+                dialect, JudgeCall, self.calls,
+                ("id", "judging_id", "ballot_id", "state", "sent_at", "ended_at", "reply", "unparsed"),
+                attempt=1, request="{}", worst_micro_dollars=None, provider_batch="", raw="",
+                stop=StopReason.END.value, trouble=None, detail="", confidence=None, answered_as="", request_id="",
+                latency_ms=None, input_tokens=0, output_tokens=0, cache_write_tokens=0, cache_write_1h_tokens=0,
+                cache_read_tokens=0, cost_micro_dollars=None, price_table="",
+            ),
+        ]  # fmt: skip

@@ -1,35 +1,41 @@
 """Importing comparisons that were made elsewhere: gathered, planned, and stored some thousand rows at a time.
 
-Each portion is one transaction of the caller's. Broken off and given again, an import goes on behind the last portion;
+Each portion is one transaction. Broken off and given again, an import goes on behind the last portion;
 given again when it is complete, it changes nothing.
 """
 
 import hashlib
 import uuid
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import datetime
 from gzip import GzipFile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from app.db import Database
 from app.domain.errors import BadInputError
 from app.domain.imports.formats import read
 from app.domain.imports.items import Log
 from app.domain.imports.tables import Source
 from app.domain.terms import BatchState
 from app.models import EvalBatch, Pair
+from app.queries.leaks import names_of
 from app.services import import_plan
 from app.services.events import announce
 from app.services.import_gather import Gathered
-from app.services.import_plan import ImportPlan
+from app.services.import_plan import Begun, ImportPlan
+from app.services.import_store import store_beside, store_here
+from app.services.import_write import Writer
 
 _GZIP = b"\x1f\x8b"
+
+_FEW = 3
+"""Portions that are stored before another process would have started."""
 
 
 def gather(name: str, paths: Iterable[Path], log: Log) -> Gathered:
@@ -60,15 +66,48 @@ def gather(name: str, paths: Iterable[Path], log: Log) -> Gathered:
         return Gathered(name, log).take(read(name, sources, log))
 
 
-@dataclass(frozen=True)
-class Begun:
-    """An import whose eval batch is there."""
+class Stored(NamedTuple):
+    """An import that is stored."""
 
-    batch_id: uuid.UUID
     complete: bool
-    """All of it was there before; nothing is left to do."""
-    stored: int
-    """Pairs that are stored with all that was said of them."""
+    """All of it was there before; nothing was done."""
+    before: int
+    """Verdicts that were there before."""
+
+
+def run(
+    database: Database, gathered: Gathered, planned: ImportPlan, *, secret: bytes, clock: Callable[[], datetime],
+    told: Callable[[int], object],
+) -> Stored:  # fmt: skip
+    """Store all that is not stored yet.
+
+    Args:
+        database: where.
+        gathered: what the files hold.
+        planned: what is made of it.
+        secret: of the seals.
+        clock: the time.
+        told: hears how many verdicts are on their way or stored, those of an earlier attempt first.
+
+    Raises:
+        ConflictError: the name is taken by something else.
+        UnavailableError: the database fails; whole portions stay.
+    """
+    with database.session_scope() as session:
+        begun = begin(session, gathered, planned, secret=secret, now=clock())
+    if begun.complete:
+        return Stored(complete=True, before=len(gathered.verdicts))
+    writer = Writer(gathered, planned, begun, secret=secret)
+    before = writer.ballots_of(range(begun.stored))
+    told(before)
+    portions = list(writer.portions())
+    with store_beside(database) if len(portions) > _FEW else store_here(database) as put:
+        for portion in portions:
+            put(writer.rows(portion))
+            told(writer.ballots_of(portion))
+    with database.session_scope() as session:
+        finish(session, begun.batch_id, now=clock())
+    return Stored(complete=False, before=before)
 
 
 def begin(session: Session, gathered: Gathered, planned: ImportPlan, *, secret: bytes, now: datetime) -> Begun:
@@ -79,7 +118,15 @@ def begin(session: Session, gathered: Gathered, planned: ImportPlan, *, secret: 
     """
     batch = import_plan.begin(session, gathered, planned, secret=secret, now=now)
     stored = session.scalar(select(func.count(Pair.id)).where(Pair.eval_batch_id == batch.id)) or 0
-    return Begun(batch.id, batch.state is BatchState.CLOSED, stored)
+    return Begun(
+        batch_id=batch.id,
+        seal=batch.seal,
+        created_at=batch.created_at,
+        names=names_of(session, batch.id),
+        dialect=session.get_bind().dialect.name,
+        complete=batch.state is BatchState.CLOSED,
+        stored=stored,
+    )
 
 
 def finish(session: Session, batch_id: uuid.UUID, *, now: datetime) -> None:

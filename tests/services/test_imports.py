@@ -17,7 +17,8 @@ from app.domain.terms import BatchState, Design, Order, SwapMode
 from app.models import Ballot, Checkpoint, EvalBatch, Judge, JudgeCall, Judging, Pair, Response, Verdict
 from app.queries.judging import judging_views
 from app.queries.report import report
-from app.services import eval_batches, import_plan, import_write, judging
+from app.services import eval_batches, import_plan, import_write, imports, judging
+from app.services.bulk import insert
 from app.services.judges import set_retired
 from tests.factories import NOW, RULES, write_rows
 from tests.fixtures import on_sqlite
@@ -214,9 +215,9 @@ def test_a_portion_that_fails_leaves_nothing_of_itself(database: Database, tmp_p
 
     def write() -> None:
         planned = import_plan.plan(found, "failed")
-        writer = import_write.Writer(found, planned, secret=RULES.secret)
         with database.session_scope() as session:
-            writer.write(session, planned.ids.uuid("batch", 0), range(3))
+            begun = imports.begin(session, found, planned, secret=RULES.secret, now=NOW)
+            insert(session, import_write.Writer(found, planned, begun, secret=RULES.secret).rows(range(3)))
             raise RuntimeError("killed")
 
     event.listen(database.engine, "before_cursor_execute", die)
