@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.bench.arena import settings_for
 from app.bench.client import Browser
+from app.bench.imported import ImportMeasured, measure_import
 from app.bench.million import Many, make_many
 from app.bench.process import ServerProcess, free_port
 from app.config import Settings
@@ -55,13 +56,14 @@ class StatsMeasured:
     prompts: int
     pairs: int
     steps: tuple[Step, ...]
+    imported: ImportMeasured
     differences: tuple[str, ...]
     """Numbers that tallies, votes and snapshot do not tell alike; in sentences."""
 
     @property
     def holds(self) -> bool:
-        """Whether all tell the same. Times never decide."""
-        return not self.differences
+        """Whether all tell the same, and what was imported is there. Times never decide."""
+        return not self.differences and self.imported.holds
 
     @property
     def growth(self) -> float:
@@ -71,7 +73,8 @@ class StatsMeasured:
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
-        return {**asdict(self), "growth": self.growth, "holds": self.holds}
+        told = {"imported": self.imported.as_json(), "growth": self.growth, "holds": self.holds}
+        return {**asdict(self), **told}
 
 
 def measure_stats(
@@ -89,6 +92,7 @@ def measure_stats(
         steps.append(_step(database, many, calls))
         with database.session_scope(write=False) as session:
             found += [f"{many.verdicts} verdicts: {one}" for one in differences(session, many.batch_id)]
+    imported = measure_import(settings, checkpoints=checkpoints, prompts=prompts, verdicts=verdicts)
     database.engine.dispose()
     return StatsMeasured(
         database=database.engine.dialect.name,
@@ -96,6 +100,7 @@ def measure_stats(
         prompts=prompts,
         pairs=pairs,
         steps=tuple(steps),
+        imported=imported,
         differences=tuple(found),
     )
 

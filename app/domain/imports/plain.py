@@ -27,7 +27,7 @@ _KEY = ("prompt_id", "key", "question_id", "id")
 _TEXT_A = ("response_a", "text_a", "output_a")
 _TEXT_B = ("response_b", "text_b", "output_b")
 _WINNER = ("winner", "choice")
-_PEOPLE = ("voter", "rater", "worker", "annotator")
+_VOTERS = ("voter", "rater", "worker", "annotator", "judge")
 
 
 def _is_plain(fields: frozenset[str]) -> bool:
@@ -83,7 +83,7 @@ def _voter(row: Row) -> tuple[VoterKind, str]:
     given = row.get("kind") or (VoterKind.JUDGE if row.get("judge") else VoterKind.RATER)
     if given not in (VoterKind.RATER, VoterKind.JUDGE):
         raise RowRefusedError(f"the kind {given!r} is not rater or judge")
-    return VoterKind(given), name_of({**row, "nobody": PEOPLE}, *_PEOPLE, "judge", "nobody")
+    return VoterKind(given), name_of(row, *_VOTERS, otherwise=PEOPLE)
 
 
 def _choice(row: Row, a: str, b: str, kind: VoterKind) -> tuple[Choice | None, bool]:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from pathlib import PurePath
 from typing import Any
@@ -107,12 +108,12 @@ def _rows(source: Source, log: Log) -> Iterator[tuple[int, Row]]:
 
 
 def _json_lines(source: Source, lines: Iterable[bytes], before: int, log: Log) -> Iterator[tuple[int, Row]]:
-    load = json.loads
+    decode = json.JSONDecoder().decode
     for number, raw in enumerate(lines, before + 1):
         if not raw.strip():
             continue
         try:
-            row = load(raw)
+            row = decode(raw.decode())
         except UnicodeDecodeError:
             log.refuse(source.name, number, "the line is not UTF-8 text")
         except (ValueError, RecursionError) as error:
@@ -237,20 +238,29 @@ def words_of(log: Log, table: Table, line: int, value: Any) -> str:
     return clean(log, table, line, value, "what was said") if isinstance(value, str) else ""
 
 
-def name_of(row: Row, *fields: str) -> str:
-    """A name: the first of these fields that is there.
+def name_of(row: Row, *fields: str, otherwise: str = "") -> str:
+    """A name: the first of these fields that is there, or ``otherwise``.
 
     Raises:
         RowRefusedError: none is, or it can be no name.
     """
     for field in fields:
         value = row.get(field)
-        if isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip():
-            name = NO_TEXT.sub(_BAD, str(value).strip())
+        if value is None or isinstance(value, bool) or not isinstance(value, str | int):
+            continue
+        if name := _stripped(str(value)):
             if len(name) > _LONGEST_NAME:
                 raise RowRefusedError(f'"{field}" has {len(name)} characters; a name has at most {_LONGEST_NAME}')
             return name
+    if otherwise:
+        return otherwise
     raise RowRefusedError(f"no {' or '.join(repr(field) for field in fields)} is given")
+
+
+@lru_cache(maxsize=10_000)
+def _stripped(name: str) -> str:
+    """A name without space around it, as it can be stored. The same few come again in every row."""
+    return NO_TEXT.sub(_BAD, name.strip())
 
 
 def key_of(*parts: str) -> str:
