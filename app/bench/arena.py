@@ -78,19 +78,10 @@ def make_pairs(settings: Settings, pairs: int) -> uuid.UUID:
     return batch_id
 
 
-def make_star(session: Session, secret: bytes, *, checkpoints: int, prompts: int, now: datetime) -> uuid.UUID:
-    """A baseline and its challengers with short texts; returns the eval batch, with one vote wanted a pair."""
-    names = ("base", *(f"adapter-{number:02}" for number in range(1, checkpoints)))
-    return _batch(session, secret, prompts, votes_per_pair=1, now=now, names=names, words=(12, 24))
-
-
-def _batch(
-    session: Session, secret: bytes, prompts: int, *, votes_per_pair: int, now: datetime,
-    names: tuple[str, ...] = ("base", "adapter"), words: tuple[int, int] = (_SHORTEST, _LONGEST),
-) -> uuid.UUID:  # fmt: skip
-    suite, members = make_ground(session, prompts, names, now=now)
+def _batch(session: Session, secret: bytes, prompts: int, *, votes_per_pair: int, now: datetime) -> uuid.UUID:
+    suite, members = make_ground(session, prompts, now=now)
     plan = plan_for(members, "bench", votes_per_pair=votes_per_pair)
-    return make_batch(session, secret, suite, members, plan, words=words, now=now).id
+    return make_batch(session, secret, suite, members, plan, words=(_SHORTEST, _LONGEST), now=now).id
 
 
 def make_ground(

@@ -1,125 +1,132 @@
-"""A finished eval batch with as many verdicts as one likes, written straight into the tables.
+"""Finished studies with as many verdicts as one likes: written as files and imported, as ``arena import`` does it.
 
-Statistics are read from it. Nothing is cast, so the seals are empty and ``verify`` would object.
+So they are sealed and stored like any other, and how fast that goes is measured on the way.
 """
 
+import json
 import random
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select
 
-from app.bench.arena import make_star
 from app.config import Settings
-from app.db import Database, migrate
-from app.domain.blinding import choice_for, outcome
-from app.domain.terms import BallotState, Order, Outcome, VoterKind
-from app.models import Ballot, EvalBatch, Pair, Tally, Verdict, Voter
+from app.db import Database
+from app.domain.blinding import choice_for, sides
+from app.domain.imports.items import Log
+from app.domain.imports.own import FORMAT
+from app.domain.terms import Design, Domain, Order, Outcome, VoterKind
+from app.models import Ballot, Verdict
+from app.services import import_plan, imports
 
-_CHUNK = 20_000
 _TIES = 0.1
+_WORDS = ("a tide", "the harbour", "two gulls", "an old rope", "wet sand", "a lamp", "the pilot", "grey light")
 
 
 @dataclass(frozen=True)
 class Many:
     """Where it is, and what is in it."""
 
-    settings: Settings
+    name: str
     batch_id: uuid.UUID
     pairs: int
     verdicts: int
-    per_second: float
-    """How many verdicts, each with its ballot, were written in a second since the step before."""
+    stored: int
+    """Verdicts that the database holds of it."""
+    reading_seconds: float
+    """Until the file is read and it is known what is stored."""
+    storing_seconds: float
+
+    @property
+    def per_second(self) -> int:
+        """Verdicts a second, from the first byte that is read until all is stored."""
+        return round(self.verdicts / (self.reading_seconds + self.storing_seconds))
 
 
-def make_many(
-    settings: Settings, *, checkpoints: int, prompts: int, steps: Sequence[int], seed: int = 1
-) -> Iterator[Many]:
-    """Tables and an eval batch of one baseline and its challengers, on which raters have voted.
-
-    It grows while it is iterated over: ``steps`` are numbers of verdicts, each larger than the one before. Every pair
-    has the same number of verdicts or one more as soon as each rater is through. A challenger wins more often the later
-    it stands, prompts differ in what is preferred on them, and each rater meets a pair once.
-    """
-    migrate(settings.database)
-    database, rng = Database.at(settings.database), random.Random(seed)  # noqa: S311 (every run reads the same votes)
-    now = datetime.now(UTC)
-    with database.session_scope() as session:
-        batch_id = make_star(session, settings.secret_key(), checkpoints=checkpoints, prompts=prompts, now=now)
-        pairs = session.execute(
-            select(Pair.id, Pair.second_id, Pair.prompt_id).where(Pair.eval_batch_id == batch_id).order_by(Pair.id)
-        ).all()
-        each = -(-steps[-1] // len(pairs))
-        raters = _raters(session, each, now)
-        session.get_one(EvalBatch, batch_id).votes_per_pair = each
-    second = {one: place for place, one in enumerate(dict.fromkeys(pair.second_id for pair in pairs))}
-    leaning = {one: rng.gauss(0, 0.15) for one in dict.fromkeys(pair.prompt_id for pair in pairs)}
-    chances = [
-        min(max(0.4 + 0.3 * second[pair.second_id] / len(second) + leaning[pair.prompt_id], 0.05), 0.95)
-        for pair in pairs
-    ]
-    tallies = [dict.fromkeys(("first", "second", "tie"), 0) for _ in pairs]
-    made = _votes(rng, [pair.id for pair in pairs], chances, raters, batch_id, tallies, now)
-    before = 0
-    for verdicts in steps:
-        begun, left = time.perf_counter(), verdicts - before
-        while left:
-            chunk = list(islice(made, min(_CHUNK, left)))
-            left -= len(chunk)
-            with database.session_scope() as session:
-                session.execute(insert(Ballot), [ballot for ballot, _ in chunk])
-                session.execute(insert(Verdict), [verdict for _, verdict in chunk])
-        with database.session_scope() as session:
-            session.execute(
-                update(Tally),
-                [
-                    {"pair_id": pair.id, "voter_kind": VoterKind.RATER, "held": sum(tally.values()), **tally}
-                    for pair, tally in zip(pairs, tallies, strict=True)
-                ],
-            )
-        per_second = (verdicts - before) / (time.perf_counter() - begun)
-        before = verdicts
-        yield Many(settings, batch_id, len(pairs), verdicts, round(per_second))
+def make_many(settings: Settings, *, checkpoints: int, prompts: int, verdicts: int, seed: int = 1) -> Many:
+    """An eval batch of one baseline and its challengers on which raters have voted, in an arena with tables."""
+    path = settings.home / f"verdicts-{verdicts}.jsonl"
+    write_study(path, checkpoints=checkpoints, prompts=prompts, verdicts=verdicts, seed=seed)
+    database = Database.at(settings.database)
+    begun = time.perf_counter()
+    found = imports.gather("arena", [path], Log())
+    planned = import_plan.plan(found, f"bench-{verdicts}")
+    read = time.perf_counter()
+    imports.run(
+        database, found, planned, secret=settings.secret_key(), clock=lambda: datetime.now(UTC),
+        told=lambda _verdicts: None,
+    )  # fmt: skip
+    ended = time.perf_counter()
+    batch_id = planned.ids.uuid("batch", 0)
+    query = select(func.count(Verdict.id)).join(Ballot, Ballot.id == Verdict.ballot_id)
+    with database.session_scope(write=False) as session:
+        stored = session.scalar(query.where(Ballot.eval_batch_id == batch_id)) or 0
     database.engine.dispose()
+    path.unlink()
+    return Many(
+        name=planned.name,
+        batch_id=batch_id,
+        pairs=len(found.pairs),
+        verdicts=verdicts,
+        stored=stored,
+        reading_seconds=round(read - begun, 2),
+        storing_seconds=round(ended - read, 2),
+    )
 
 
-def _raters(session: Session, count: int, now: datetime) -> list[uuid.UUID]:
-    voters = [Voter(kind=VoterKind.RATER, name=f"rater {number}", created_at=now) for number in range(count)]
-    session.add_all(voters)
-    session.flush()
-    return [voter.id for voter in voters]
+def write_study(path: Path, *, checkpoints: int, prompts: int, verdicts: int, seed: int) -> None:
+    """A file in the arena's own format.
+
+    Every pair has the same number of verdicts or one more. A challenger wins more often the later it stands, prompts
+    differ in what is preferred on them, and each rater meets a pair once.
+    """
+    rng = random.Random(seed)  # noqa: S311 (every run reads the same votes)
+    names, keys = ([f"{what}-{number:02}" for number in range(n)] for what, n in
+                   (("checkpoint", checkpoints), ("prompt", prompts)))  # fmt: skip
+    with path.open("w", encoding="utf-8") as file:
+
+        def line(what: str, /, **told: Any) -> None:
+            file.write(json.dumps({"type": what, **told}) + "\n")
+
+        line("batch", format=FORMAT, design=Design.STAR)
+        for name in names:
+            line("checkpoint", name=name)
+        for place, key in enumerate(keys):
+            domain = Domain.IN_DOMAIN if place % 2 else Domain.OUT_OF_DOMAIN
+            asked = [{"role": "user", "content": f"Write about {_words(rng)}."}]
+            line("prompt", key=key, messages=asked, category=f"category {place % 5}", domain=domain)
+            for name in names:
+                line("response", prompt=key, checkpoint=name, replicate=0, text=_words(rng))
+        for told in _verdicts(rng, names, keys, verdicts):
+            line("verdict", **told)
 
 
-def _votes(
-    rng: random.Random, pairs: list[uuid.UUID], chances: list[float], raters: list[uuid.UUID], batch_id: uuid.UUID,
-    tallies: list[dict[str, int]], now: datetime,
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:  # fmt: skip
-    """Ballots with their verdicts, one rater after the other; each meets the pairs in an order of its own."""
-    start, number = now - timedelta(days=30), 0
-    for slot, voter_id in enumerate(raters):
-        for nth, place in enumerate(rng.sample(range(len(pairs)), len(pairs))):
+def _words(rng: random.Random) -> str:
+    return ", ".join(rng.choices(_WORDS, k=rng.randint(2, 30)))
+
+
+def _verdicts(rng: random.Random, names: list[str], keys: list[str], verdicts: int) -> Iterator[dict[str, Any]]:
+    """One rater after the other; each meets the pairs in an order of its own."""
+    leaning = [rng.gauss(0, 0.15) for _ in keys]
+    pairs = [(key, second) for key in range(len(keys)) for second in range(1, len(names))]
+    start, number = datetime.now(UTC) - timedelta(seconds=10 + verdicts), 0
+    while number < verdicts:
+        rater = f"rater {number // len(pairs)}"
+        for key, second in rng.sample(pairs, len(pairs))[: verdicts - number]:
+            chance = min(max(0.4 + 0.3 * second / len(names) + leaning[key], 0.05), 0.95)
             order = rng.choice(list(Order))
-            choice = choice_for(_wanted(rng, chances[place]), order)
-            said = outcome(choice, order)
-            tallies[place][said.value] += 1
+            a, b = sides(order, names[0], names[second])
             number += 1
-            when = start + timedelta(seconds=number)
-            ballot_id = uuid.UUID(int=rng.getrandbits(128), version=4)
-            yield (
-                {"id": ballot_id, "pair_id": pairs[place], "eval_batch_id": batch_id, "voter_id": voter_id,
-                 "voter_kind": VoterKind.RATER, "number": nth, "slot": slot, "order": order, "showing": 0,
-                 "is_repeat": False, "state": BallotState.VOTED, "issued_at": when, "expires_at": when,
-                 "closed_at": when, "skip_reason": "", "seal": ""},
-                {"id": uuid.UUID(int=rng.getrandbits(128), version=4), "ballot_id": ballot_id, "choice": choice,
-                 "outcome": said, "reason": "", "tags": [], "surplus": False, "seconds": 12.0, "cast_at": when,
-                 "seal": ""},
-            )  # fmt: skip
+            yield {
+                "prompt": keys[key], "replicate": 0, "a": a, "b": b, "voter": rater, "kind": VoterKind.RATER,
+                "choice": choice_for(_wanted(rng, chance), order), "order_known": True, "seconds": 12.0,
+                "cast_at": (start + timedelta(seconds=number)).isoformat(),
+            }  # fmt: skip
 
 
 def _wanted(rng: random.Random, chance: float) -> Outcome:

@@ -74,12 +74,10 @@ def stats_sentence(one: StatsMeasured) -> str:
     """Whether all numbers are the same, and whether time grows with verdicts."""
     few, many = one.steps[0], one.steps[-1]
     same = f"first difference: {one.differences[0]}" if one.differences else "tallies, votes and snapshot tell the same"
-    taken = one.imported
-    lost = "" if taken.holds else f" {taken.stored} of them are there, and {taken.changed_again} more the second time."
     return (
         f"{one.database}: {one.pairs} pairs, {same}. With {many.verdicts / few.verdicts:.0f} times the verdicts on "
-        f"them the results take {one.growth:.2f} times as long. {many.written_per_second:.0f} verdicts with their "
-        f"ballots were written into the tables a second, {taken.per_second} were imported from a file.{lost}"
+        f"them the results take {one.growth:.2f} times as long. {many.imported_per_second:.0f} verdicts were imported "
+        "in a second."
     )
 
 

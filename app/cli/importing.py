@@ -1,6 +1,5 @@
 """``arena import``: comparisons that were made elsewhere, to be read, checked and judged like one's own."""
 
-import gc
 import shlex
 import time
 from collections.abc import Iterator
@@ -47,10 +46,10 @@ def import_files(
     """Import comparisons that were made elsewhere. Given again, it goes on where it stopped, or changes nothing."""
     settings = prepare()
     began = time.monotonic()
-    with _told(problems) as log, _no_cycles(), console.status("Reading the files"):
+    with _told(problems) as log, console.status("Reading the files"):
         gathered = imports.gather(format_name, paths, log)
     planned = import_plan.plan(gathered, name, baseline=baseline)
-    with progress_bar(_Rate(), shown=not as_json) as bar, _no_cycles():
+    with progress_bar(_Rate(), shown=not as_json) as bar:
         task = bar.add_task("verdicts", total=len(gathered.verdicts))
         stored = imports.run(
             get_database(), gathered, planned, secret=settings.secret_key(), clock=lambda: datetime.now(UTC),
@@ -61,18 +60,6 @@ def import_files(
         print_json({**told, "problems": [{**one._asdict()} for one in log.problems]})
         return
     _print(told, log, problems, complete=stored.complete)
-
-
-@contextmanager
-def _no_cycles() -> Iterator[None]:
-    """Without the search for cycles: there are millions of small tuples, and a tenth of the time would go into it."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 @contextmanager

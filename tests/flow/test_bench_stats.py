@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 
 from app.bench.arena import settings_for
 from app.bench.calibration import Calibrated, Looked, Misses, Size, looked, run_studies
@@ -12,8 +12,8 @@ from app.bench.million import make_many
 from app.bench.stats import differences
 from app.bench.strengths import StrengthsMeasured
 from app.bench.told import calibration_sentence, strengths_sentence
-from app.db import Database
-from app.models import Ballot, Tally, Verdict
+from app.db import Database, migrate
+from app.models import Tally
 from app.queries import statistics as reading
 from app.services import snapshots
 from tests.command_line import Command
@@ -48,12 +48,14 @@ def test_the_figures_of_statistics_are_printed_with_a_sentence(command: Command)
 
 def test_numbers_that_do_not_fit_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "MOST_READ", 0)  # so few votes are read from a snapshot too
-    [few, many] = make_many(settings_for(tmp_path, ""), checkpoints=2, prompts=10, steps=(50, 100))
-    assert (few.verdicts, many.verdicts, many.pairs) == (50, 100, 10)
-    database = Database.at(many.settings.database)
+    settings = settings_for(tmp_path, "")
+    migrate(settings.database)
+    many = make_many(settings, checkpoints=2, prompts=10, verdicts=100)
+    assert (many.verdicts, many.stored, many.pairs) == (100, 100, 10)
+    database = Database.at(settings.database)
     with database.session_scope() as session:
-        assert [session.scalar(select(func.count(table.id))) for table in (Ballot, Verdict)] == [100, 100]
-        assert differences(session, many.batch_id) == ["the snapshot has no votes of bench/adapter-01"]
+        name = f"{many.name}/checkpoint-01"
+        assert differences(session, many.batch_id) == [f"the snapshot has no votes of {name}"]
         snapshots.keep(session, snapshots.count(session, many.batch_id), now=NOW)
         assert differences(session, many.batch_id) == []
         pair = session.scalars(select(Tally.pair_id).where(Tally.first > 0, Tally.second > 0).limit(1)).one()
@@ -62,11 +64,11 @@ def test_numbers_that_do_not_fit_are_seen(tmp_path: Path, monkeypatch: pytest.Mo
         )
         session.expire_all()
         [told] = differences(session, many.batch_id)
-        assert told.startswith("bench/adapter-01 wins (")
+        assert told.startswith(f"{name} wins (")
         session.execute(update(Tally).where(Tally.pair_id == pair).values(first=Tally.first + 1))
         session.expire_all()
         [told] = differences(session, many.batch_id)
-        assert told == "bench/adapter-01 has 100 votes by the snapshot and 101 by the tallies"
+        assert told == f"{name} has 100 votes by the snapshot and 101 by the tallies"
     database.engine.dispose()
 
 
