@@ -84,10 +84,8 @@ def _batch(session: Session, secret: bytes, prompts: int, *, votes_per_pair: int
     return make_batch(session, secret, suite, members, plan, words=(_SHORTEST, _LONGEST), now=now).id
 
 
-def make_ground(
-    session: Session, prompts: int, names: Sequence[str] = ("base", "adapter"), *, now: datetime
-) -> tuple[Suite, list[Checkpoint]]:
-    """What eval batches stand on: a suite of so many prompts, and checkpoints, the baseline first."""
+def make_ground(session: Session, prompts: int, *, now: datetime) -> tuple[Suite, list[Checkpoint]]:
+    """What eval batches stand on: a suite of so many prompts, a baseline and its challenger."""
     rng = random.Random(1)  # noqa: S311 (every run reads the same texts)
     lines = [
         {
@@ -104,7 +102,7 @@ def make_ground(
             name=f"bench/{name}", kind=CheckpointKind.EXTERNAL, fingerprint=hashlib.sha256(name.encode()).hexdigest(),
             created_at=now,
         )
-        for name in names
+        for name in ("base", "adapter")
     ]  # fmt: skip
     session.add_all(members)
     session.flush()

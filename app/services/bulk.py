@@ -9,6 +9,7 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 from sqlalchemy import Table, Uuid
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 
@@ -47,7 +48,11 @@ def load(
 
 
 def insert(session: Session, loads: Sequence[Load]) -> None:
-    """Insert them, in this order."""
+    """Insert them, in this order.
+
+    Raises:
+        DBAPIError: the database refuses a row or goes away; nothing of the transaction stays.
+    """
     connection = session.connection()
     quote = connection.dialect.identifier_preparer.quote
     if connection.dialect.name == "sqlite":
@@ -67,9 +72,15 @@ def insert(session: Session, loads: Sequence[Load]) -> None:
             statement = f"INSERT INTO {into} VALUES ({places})"  # noqa: S608 (names of our own tables)
             connection.exec_driver_sql(statement, one.rows)
             continue
-        with driver.cursor() as cursor, cursor.copy(f"COPY {into} FROM STDIN") as copy:
-            for row in one.rows:
-                copy.write_row(row)
+        statement, errors = f"COPY {into} FROM STDIN", connection.dialect.loaded_dbapi.Error
+        try:
+            with driver.cursor() as cursor, cursor.copy(statement) as copy:
+                for row in one.rows:
+                    copy.write_row(row)
+        except errors as error:  # as SQLAlchemy would tell it, past which this goes
+            raise DBAPIError.instance(
+                statement, None, error, errors, hide_parameters=True, dialect=connection.dialect
+            ) from error
 
 
 def moment(at: datetime) -> str:

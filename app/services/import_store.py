@@ -55,7 +55,7 @@ def store_beside(database: Database) -> Iterator[Put]:
         while waiting:
             try:
                 trouble = ours.recv_bytes().decode()
-            except EOFError:
+            except (EOFError, OSError):
                 trouble = "the process that stores it has ended"
             if trouble:
                 raise UnavailableError(
