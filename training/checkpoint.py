@@ -75,12 +75,13 @@ def write_checkpoint(
 ) -> Manifest:
     """Write a checkpoint folder; it appears under ``target`` only when it is complete.
 
+    A complete checkpoint with the same weights that is there already, as after a run that was broken off behind it,
+    stays as it is and is the one that is returned.
+
     Raises:
-        CheckpointWriteError: the disk is full or cannot be written, or ``target`` exists. Nothing
+        CheckpointWriteError: the disk is full or cannot be written, or ``target`` holds something else. Nothing
             half-written remains and earlier checkpoints are untouched.
     """
-    if target.exists():
-        raise CheckpointWriteError(f"{target} exists already; it was kept as it is")
     partial = target.parent / f".{target.name}.partial"
     try:
         shutil.rmtree(partial, ignore_errors=True)
@@ -92,10 +93,12 @@ def write_checkpoint(
         versions = {"python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
         manifest = Manifest(FORMAT, fingerprint_adapter(partial), facts, versions, created_at)
         content = dataclasses.asdict(manifest) | {"created_at": created_at.isoformat()}
+        if target.exists():
+            return _same(target, manifest)
         write_file(partial / MANIFEST, json.dumps(content, indent=2).encode())
-        _flush_folder(partial)
+        flush_folder(partial)
         partial.rename(target)
-        _flush_folder(target.parent)
+        flush_folder(target.parent)
     except OSError as error:
         what = "the disk is full" if error.errno == errno.ENOSPC else str(error.strerror or error)
         raise CheckpointWriteError(
@@ -105,6 +108,16 @@ def write_checkpoint(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return manifest
+
+
+def _same(target: Path, written: Manifest) -> Manifest:
+    """The manifest of what is there, if it holds the weights that were to be written."""
+    try:
+        there = read_manifest(target)
+        verify_checkpoint(target, written.fingerprint)
+    except AdapterError as error:
+        raise CheckpointWriteError(f"{target} exists already and holds something else; it was kept as it is") from error
+    return there
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -150,7 +163,8 @@ def write_file(file: Path, content: bytes) -> None:
         os.fsync(stream.fileno())
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

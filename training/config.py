@@ -68,6 +68,8 @@ class TrainSettings:
     """Compute activations twice to hold fewer of them: less memory, about a third slower."""
     eval_steps: int = _between(0, 10_000_000, default=0)
     """Validation loss every so many steps; 0 = at epoch ends only. The base is always measured first."""
+    early_stopping_patience: int = _between(0, 1000, default=0)
+    """Stop after so many measurements in a row without a lower validation loss; 0 = never."""
     save_strategy: Literal["epoch", "end"] = "epoch"
     """A checkpoint at the end of each epoch, or one at the end."""
 

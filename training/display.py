@@ -5,7 +5,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from training.events import CheckpointSaved, Evaluated, Event, Started, StepDone
+from training.events import CheckpointSaved, Evaluated, Event, Keeping, Started, StepDone, Warned
 
 
 class Display:
@@ -32,6 +32,8 @@ class Display:
 
     def show(self, event: Event) -> None:
         """Print one event as a line; steps move the bar where there is one."""
+        if isinstance(event, Keeping):
+            return
         if isinstance(event, StepDone) and self._console.is_terminal:
             text = f"loss {event.loss:.3f} · {event.tokens_per_second:.0f} tokens/s"
             self._bar.update(self._task, completed=event.step, description=text)
@@ -41,11 +43,12 @@ class Display:
         self._console.print(sentence(event), markup=False, highlight=False, soft_wrap=True)
 
 
-def sentence(event: Event) -> str:
+def sentence(event: Started | StepDone | Evaluated | CheckpointSaved | Warned) -> str:
     """One line of text for an event."""
     if isinstance(event, Started):
+        going_on = f"going on after step {event.resumed_step}, " if event.resumed_step else ""
         return (
-            f"training {event.trainable_parameters:,} parameters on {event.device} in {event.dtype}: "
+            f"{going_on}training {event.trainable_parameters:,} parameters on {event.device} in {event.dtype}: "
             f"{event.total_steps} steps over {event.train_rows} rows ({event.train_tokens:,} tokens)"
         )
     if isinstance(event, StepDone):

@@ -47,6 +47,14 @@ class CheckpointWriteError(TrainingError):
     """The checkpoint could not be written; nothing half-written was left behind."""
 
 
+class ResumeError(TrainingError):
+    """A run that was broken off cannot go on; the message says why. Nothing was changed."""
+
+
+class MemoryExhaustedError(TrainingError):
+    """Not even a single row fits into the memory of the device; the message says what would help."""
+
+
 class Cancelled(TrainingError):  # noqa: N818 - asked for, so not an error to the person who asked
     """Somebody asked to stop; the message says what was kept."""
 

@@ -19,6 +19,8 @@ class Started:
     skipped_rows: int
     """Rows of the training file longer than max_length."""
     validation_rows: int
+    resumed_step: int = 0
+    """The last step of the part that was done before the run was broken off; its steps are not told again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +70,17 @@ class CheckpointSaved:
 
 
 @dataclass(frozen=True, slots=True)
+class Keeping:
+    """A resume point is about to be written: the run may go on behind this step, so what was told must be stored."""
+
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
 class Warned:
     """Something a person should know; the run goes on."""
 
     message: str
 
 
-Event = Started | StepDone | Evaluated | CheckpointSaved | Warned
+Event = Started | StepDone | Evaluated | CheckpointSaved | Keeping | Warned

@@ -1,5 +1,6 @@
 """The course of a run: how many steps, which rows at each, and with which learning rate."""
 
+import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,17 @@ class Window:
     ends_epoch: bool
     epoch_done: float
     """Passes over the file after this step."""
+
+    def cut(self, rows_at_once: int) -> "Window":
+        """The same rows in micro-batches of no more than so many; 0: as they are."""
+        if not rows_at_once or all(len(batch) <= rows_at_once for batch in self.batches):
+            return self
+        smaller = (
+            batch[start : start + rows_at_once]
+            for batch in self.batches
+            for start in range(0, len(batch), rows_at_once)
+        )
+        return dataclasses.replace(self, batches=tuple(smaller))
 
 
 def step_count(settings: TrainSettings, row_count: int) -> int:

@@ -17,18 +17,22 @@ from typing import Any
 
 import torch
 
-from training import base, data, effect, lora, schedule, tensor_files
+from training import base, data, effect, lora, memory, resume, schedule, tensor_files
+from training.advice import advice, measurements_since_best
 from training.checkpoint import CheckpointFacts, folder_size, write_checkpoint
 from training.config import Recipe, load_recipe, recipe_to_dict
 from training.data import Encoded, Row
 from training.display import Display
-from training.errors import Cancelled, CheckpointWriteError, DivergedError, TrainingError
-from training.events import CheckpointSaved, Evaluated, Event, Started, StepDone, Warned
+from training.errors import Cancelled, DivergedError, MemoryExhaustedError, TrainingError
+from training.events import CheckpointSaved, Evaluated, Event, Keeping, Started, StepDone, Warned
 from training.loss import label_losses
 from training.memory import peak_bytes
-from training.perplexity import MeasuredLoss, measure_loss
+from training.perplexity import measure_loss
+from training.resume import Progress
 from training.schedule import Window
 
+KEEP_SECONDS = 60.0
+"""A killed run loses no more than this."""
 NAMED_LINES = 10
 """Skipped lines named in a warning; the rest is counted."""
 
@@ -46,7 +50,7 @@ class TrainResult:
     memory_bytes: int
 
 
-def train(  # noqa: C901, PLR0915 - one loop that reads from top to bottom
+def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bottom
     recipe: Recipe,
     base_folder: Path,
     train_file: Path,
@@ -59,32 +63,36 @@ def train(  # noqa: C901, PLR0915 - one loop that reads from top to bottom
     on_event: Callable[[Event], None] = lambda _event: None,
     should_stop: Callable[[], bool] = lambda: False,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    keep_seconds: float = KEEP_SECONDS,
 ) -> TrainResult:
     """Train an adapter and write checkpoints into ``out`` (one folder each, e.g. ``out/epoch-1``).
 
-    Seeds torch's global generator with the recipe's seed; on one CPU the same inputs give the same bits.
+    Seeds torch's global generator with the recipe's seed; on one CPU the same inputs give the same bits. A run that was
+    broken off in ``out``, however it was, goes on behind its last resume point and ends with the bits that it would
+    have had.
 
     Args:
         recipe: what to train and how.
         base_folder: a base model on this machine.
         train_file: JSONL to learn from, see ``training.data``.
         validation_file: JSONL to measure the loss on.
-        out: folder for the checkpoints; must not hold any yet.
+        out: folder for the checkpoints; holds none, or those of this very run that was broken off.
         run_name: recorded in every manifest.
         device: "auto", "cpu", "cuda", "mps".
         dtype: "auto", "float32", "bfloat16": number format of the frozen base; the adapter is always float32.
         on_event: called with every event, in order, from this thread.
         should_stop: asked before every micro-batch; True saves what was learned and stops.
         clock: what time it is, for the manifests.
+        keep_seconds: a resume point is written so often, and before every checkpoint.
 
     Raises:
         DataError, BaseModelError, RecipeError: before the first step; nothing was written.
+        ResumeError: the run in ``out`` was broken off with other settings, data or software; it was kept.
         Cancelled: ``should_stop`` said so; a checkpoint was saved if a step was done.
         DivergedError: a loss or gradient that is not finite; earlier checkpoints are kept.
-        CheckpointWriteError: the disk refused; earlier checkpoints are kept.
+        MemoryExhaustedError: a single row does not fit; earlier checkpoints are kept.
+        CheckpointWriteError: the disk refused, or ``out`` holds a run that is done; earlier checkpoints are kept.
     """
-    if out.is_dir() and any(out.glob("*/manifest.json")):
-        raise CheckpointWriteError(f"{out} holds checkpoints of an earlier run, which were kept; choose another")
     settings = recipe.train
     where = base.pick_device(device)
     number_format = base.pick_dtype(where, dtype)
@@ -107,6 +115,12 @@ def train(  # noqa: C901, PLR0915 - one loop that reads from top to bottom
         model.enable_input_require_grads()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    identity = resume.identity_of({
+        "recipe": recipe_to_dict(recipe), "base": dataclasses.asdict(hashes), "files": file_hashes,
+        "device": where.type, "dtype": str(number_format),
+    })  # fmt: skip
+    restored = resume.restore(out, identity, model, optimizer)
+    progress, random_state = restored or (Progress(), resume.random_state(where))
     on_event(
         Started(
             total_steps=total_steps,
@@ -117,35 +131,37 @@ def train(  # noqa: C901, PLR0915 - one loop that reads from top to bottom
             train_tokens=encoded.token_count,
             skipped_rows=len(encoded.skipped_lines),
             validation_rows=len(validation.rows),
+            resumed_step=progress.step,
         )
     )
 
-    step, epoch = 0, 0.0
-    tokens = saved_at = 0
-    busy = 0.0
-    losses: list[float] = []
-    saved: list[CheckpointSaved] = []
-
-    def evaluate() -> MeasuredLoss:
+    def evaluate() -> None:
         measured = measure_loss(
             model,
             validation.rows,
-            batch_size=settings.per_device_train_batch_size,
+            batch_size=progress.rows_at_once or settings.per_device_train_batch_size,
             device=where,
             should_stop=should_stop,
         )
-        on_event(Evaluated(step, epoch, measured.mean, measured.perplexity, measured.tokens))
-        return measured
+        progress.evaluated.append(
+            Evaluated(progress.step, progress.epoch, measured.mean, measured.perplexity, measured.tokens)
+        )
+        on_event(progress.evaluated[-1])
+
+    def keep() -> None:
+        on_event(Keeping(progress.step))
+        resume.keep(out, identity, progress, model, optimizer, random_state)
 
     def save(name: str, validation_loss: float | None, *, is_last: bool) -> None:
         tensors, adapter_config = lora.adapter_contents(model, recipe.base_model)
         change = effect.effect_of_trained(model, tokenizer, lora.pair_tensors(tensors, adapter_config))
+        told = progress.losses[progress.saved_at :]
         facts = CheckpointFacts(
             run=run_name,
             name=name,
-            step=step,
-            epoch=epoch,
-            train_loss=math.fsum(losses[saved_at:]) / len(losses[saved_at:]),
+            step=progress.step,
+            epoch=progress.epoch,
+            train_loss=math.fsum(told) / len(told),
             validation_loss=validation_loss,
             base=hashes,
             recipe=recipe_to_dict(recipe),
@@ -154,47 +170,116 @@ def train(  # noqa: C901, PLR0915 - one loop that reads from top to bottom
         )
         folder = out / name
         manifest = write_checkpoint(folder, tensors, adapter_config, facts, clock())
-        saved.append(
+        progress.saved.append(
             CheckpointSaved(
-                *(name, step, epoch, folder, manifest.fingerprint, folder_size(folder)),
+                *(name, progress.step, progress.epoch, folder, manifest.fingerprint, folder_size(folder)),
                 *(validation_loss, is_last, change),
             )
         )
-        on_event(saved[-1])
+        progress.saved_at = len(progress.losses)
+        on_event(progress.saved[-1])
         if not change.passed:
             on_event(Warned(f"the checkpoint {name} would not pass the effect gate: {change.reason}"))
 
+    resume.set_random_state(where, random_state)
+    kept_at = time.monotonic()
     try:
-        measured_base = measured = evaluate()
-        for window in schedule.windows(encoded.rows, settings, recipe.seed, total_steps):
-            started = time.perf_counter()
-            rate = schedule.learning_rate(settings, step + 1, total_steps)
-            loss = _one_step(model, optimizer, parameters, window, recipe, where, rate, step + 1, should_stop)
-            step, epoch = step + 1, window.epoch_done
-            losses.append(loss)
-            seconds = time.perf_counter() - started
-            seen = sum(len(row.ids) for batch in window.batches for row in batch)
-            busy, tokens = busy + seconds, tokens + seen
-            eta = busy / step * (total_steps - step)
-            on_event(StepDone(step, epoch, loss, rate, tokens, seen / seconds, peak_bytes(where), eta))
+        if not progress.evaluated:
+            evaluate()
+        for number, window in enumerate(schedule.windows(encoded.rows, settings, recipe.seed, total_steps), 1):
+            if number < progress.step:
+                continue
+            if number > progress.step:
+                started = time.perf_counter()
+                rate = schedule.learning_rate(settings, number, total_steps)
+                loss = _step_that_fits(
+                    model, optimizer, parameters, window, recipe, where, rate, progress, should_stop, on_event
+                )
+                random_state = resume.random_state(where)
+                seconds = time.perf_counter() - started
+                seen = sum(len(row.ids) for batch in window.batches for row in batch)
+                progress.step, progress.epoch = number, window.epoch_done
+                progress.losses.append(loss)
+                progress.busy, progress.tokens = progress.busy + seconds, progress.tokens + seen
+                eta = progress.busy / number * (total_steps - number)
+                speed = seen / seconds
+                on_event(StepDone(number, progress.epoch, loss, rate, progress.tokens, speed, peak_bytes(where), eta))
 
-            is_last = step == total_steps
+            # What follows a step is done once, also where the run was broken off in the middle of it.
+            due = settings.eval_steps > 0 and number % settings.eval_steps == 0
+            if (due or window.ends_epoch or number == total_steps) and progress.evaluated[-1].step != number:
+                evaluate()
+            patience = settings.early_stopping_patience
+            stops_early = 0 < patience <= measurements_since_best(progress.evaluated) and number < total_steps
+            is_last = stops_early or number == total_steps
             saves = is_last or (window.ends_epoch and settings.save_strategy == "epoch")
-            due = settings.eval_steps > 0 and step % settings.eval_steps == 0
-            if saves or due or window.ends_epoch:
-                measured = evaluate()
-            if saves:
+            if saves or time.monotonic() - kept_at >= keep_seconds:
+                keep()
+                kept_at = time.monotonic()
+            if saves and not (progress.saved and progress.saved[-1].step == number):
                 whole_epoch = window.ends_epoch and not (by_steps and settings.save_strategy == "end")
-                name = f"epoch-{window.epoch + 1}" if whole_epoch else f"step-{step}"
-                save(name, measured.mean, is_last=is_last)
-                saved_at = len(losses)
+                name = f"epoch-{window.epoch + 1}" if whole_epoch else f"step-{number}"
+                save(name, progress.evaluated[-1].loss, is_last=is_last)
+            if stops_early:
+                on_event(Warned(_stopped(number, total_steps, patience)))
+                break
     except Cancelled as stop:
-        if step == 0:
+        if progress.step == 0:
             raise Cancelled("cancelled before the first step was done; nothing was saved") from stop
-        if not saved or saved[-1].step != step:
-            save(f"step-{step}", None, is_last=True)
-        raise Cancelled(f"cancelled after step {step}; the checkpoint {saved[-1].name} was saved") from stop
-    return TrainResult(tuple(saved), step, measured_base.mean, measured.mean, tokens / busy, peak_bytes(where))
+        keep()
+        if not progress.saved or progress.saved[-1].step != progress.step:
+            save(f"step-{progress.step}", None, is_last=True)
+        raise Cancelled(
+            f"cancelled after step {progress.step}; the checkpoint {progress.saved[-1].name} was saved"
+        ) from stop
+    if said := advice(progress.evaluated):
+        on_event(Warned(said))
+    resume.forget(out)
+    return TrainResult(
+        checkpoints=tuple(progress.saved),
+        steps=progress.step,
+        base_validation_loss=progress.evaluated[0].loss,
+        validation_loss=progress.evaluated[-1].loss,
+        tokens_per_second=progress.tokens / progress.busy,
+        memory_bytes=peak_bytes(where),
+    )
+
+
+def _step_that_fits(
+    model: Any, optimizer: torch.optim.Optimizer, parameters: Sequence[torch.nn.Parameter], window: Window,
+    recipe: Recipe, device: torch.device, rate: float, progress: Progress, should_stop: Callable[[], bool],
+    on_event: Callable[[Event], None],
+) -> float:  # fmt: skip
+    """One step, in smaller micro-batches when memory runs out: more passes, and the same update but for rounding.
+
+    What fitted once is remembered in ``progress``.
+    """
+    before = resume.random_state(device)
+    while True:
+        cut = window.cut(progress.rows_at_once)
+        try:
+            return _one_step(model, optimizer, parameters, cut, recipe, device, rate, progress.step + 1, should_stop)
+        except RuntimeError as error:
+            if not memory.ran_out(error):
+                raise
+            said = str(error)
+        # Behind the except, so that the error no longer holds on to the tensors of the pass that failed.
+        optimizer.zero_grad(set_to_none=True)
+        memory.give_back(device)
+        largest = max(len(batch) for batch in cut.batches)
+        if largest == 1:
+            raise MemoryExhaustedError(
+                f"memory ran out at step {progress.step + 1} with a single row in the pass; what was saved is kept: "
+                f"turn gradient_checkpointing on, or lower max_length or the rank ({said.splitlines()[0][:200]})"
+            )
+        progress.rows_at_once = -(-largest // 2)
+        on_event(
+            Warned(
+                f"memory ran out at step {progress.step + 1} with {largest} rows in a pass; from here on there are "
+                f"{progress.rows_at_once}, in more passes for the same step"
+            )
+        )
+        resume.set_random_state(device, before)
 
 
 def _one_step(
@@ -250,6 +335,13 @@ def _encode(tokenizer: Any, file: Path, recipe: Recipe, on_event: Callable[[Even
         longer = f"longer than max_length = {recipe.train.max_length} tokens"
         on_event(Warned(f"{file.name}: {len(skipped)} rows are {longer} and were left out (lines {named}{more})"))
     return encoded
+
+
+def _stopped(step: int, total_steps: int, patience: int) -> str:
+    return (
+        f"stopped at step {step} of {total_steps}: the validation loss has not fallen in the last {patience} "
+        f"measurement{'s' if patience > 1 else ''}"
+    )
 
 
 def _diverged(what: str, step: int, place: str) -> str:

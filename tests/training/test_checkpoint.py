@@ -3,7 +3,7 @@
 import errno
 import json
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +90,19 @@ def test_a_full_disk_leaves_nothing_half_written_and_earlier_checkpoints_alone(
 
 def test_a_place_that_is_taken_or_cannot_be_made_is_refused(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "epoch-1", TENSORS, CONFIG, FACTS, NOW)
-    with pytest.raises(CheckpointWriteError, match="exists already"):
-        write_checkpoint(tmp_path / "epoch-1", TENSORS, CONFIG, FACTS, NOW)
+    other = {name: tensor + 1 for name, tensor in TENSORS.items()}
+    with pytest.raises(CheckpointWriteError, match="exists already and holds something else"):
+        write_checkpoint(tmp_path / "epoch-1", other, CONFIG, FACTS, NOW)
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointWriteError, match="could not be written"):
         write_checkpoint(tmp_path / "file" / "epoch-1", TENSORS, CONFIG, FACTS, NOW)
+
+
+def test_the_same_weights_written_again_are_the_checkpoint_that_is_there(tmp_path: Path) -> None:
+    first = write_checkpoint(tmp_path / "epoch-1", TENSORS, CONFIG, FACTS, NOW)
+    assert write_checkpoint(tmp_path / "epoch-1", TENSORS, CONFIG, FACTS, NOW + timedelta(days=1)) == first
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch-1"]
+    assert read_manifest(tmp_path / "epoch-1") == first
 
 
 def test_what_a_killed_writer_left_behind_does_not_matter(tmp_path: Path) -> None:

@@ -12,10 +12,17 @@ import pytest
 import torch
 
 from tests.fakes.tiny_model import write_conversations
-from training import checkpoint, sft
+from training import checkpoint, resume, sft
 from training.checkpoint import read_manifest, verify_checkpoint
 from training.config import Recipe
-from training.errors import Cancelled, CheckpointWriteError, DataError, DivergedError, RecipeError
+from training.errors import (
+    Cancelled,
+    CheckpointWriteError,
+    DataError,
+    DivergedError,
+    MemoryExhaustedError,
+    RecipeError,
+)
 from training.events import CheckpointSaved, Evaluated, Event, Started, StepDone, Warned
 from training.tensor_files import hash_file
 
@@ -29,6 +36,11 @@ def changed(recipe: Recipe, **train: Any) -> Recipe:
 
 def of(events: list[Event], kind: type) -> list[Any]:
     return [event for event in events if isinstance(event, kind)]
+
+
+def checkpoints_in(out: Path) -> list[str]:
+    """What lies there beside the resume point."""
+    return sorted(path.name for path in out.iterdir() if path.name != resume.FOLDER)
 
 
 @pytest.fixture
@@ -48,8 +60,9 @@ def run(tiny_base: Path, train_file: Path, validation_file: Path, tmp_path: Path
 def test_a_run_reports_every_stage_in_order_and_the_loss_falls(run: Train, recipe: Recipe, tmp_path: Path) -> None:
     result, events = run(recipe)
     kinds = [type(event).__name__ for event in events]
-    epoch = ["StepDone"] * 3 + ["Evaluated", "CheckpointSaved"]
-    assert kinds == ["Started", "Evaluated", *epoch, *epoch]
+    epoch = ["StepDone"] * 3 + ["Evaluated", "Keeping", "CheckpointSaved"]
+    assert kinds == ["Started", "Evaluated", *epoch, *epoch, "Warned"]
+    assert "is still falling" in of(events, Warned)[0].message
     assert (of(events, Started)[0].total_steps, of(events, Started)[0].train_rows) == (6, 12)
     losses = [event.loss for event in of(events, Evaluated)]
     assert losses[0] > losses[1] > losses[2]
@@ -142,7 +155,7 @@ def test_cancel_saves_what_was_learned(run: Train, recipe: Recipe, tmp_path: Pat
     events: list[Event] = []
     with pytest.raises(Cancelled, match="after step 2; the checkpoint step-2 was saved"):
         run(recipe, events=events, should_stop=lambda: len(of(events, StepDone)) >= 2)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["step-2"]
+    assert checkpoints_in(tmp_path / "out") == ["step-2"]
     assert of(events, CheckpointSaved)[0].validation_loss is None
     assert of(events, CheckpointSaved)[0].is_last
 
@@ -162,7 +175,7 @@ def test_cancel_right_after_a_checkpoint_does_not_write_it_twice(run: Train, rec
     events: list[Event] = []
     with pytest.raises(Cancelled, match="after step 3; the checkpoint epoch-1 was saved"):
         run(recipe, events=events, should_stop=lambda: bool(of(events, CheckpointSaved)))
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["epoch-1"]
+    assert checkpoints_in(tmp_path / "out") == ["epoch-1"]
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_lines(
@@ -184,7 +197,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_names_the_lines(
         run(recipe)
     lines = ", ".join(map(str, sorted(poisoned[0])))
     assert f"batch 2, lines {lines} of the training file" in caught.value.message
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["epoch-1"]
+    assert checkpoints_in(tmp_path / "out") == ["epoch-1"]
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run(
@@ -208,7 +221,72 @@ def test_a_full_disk_during_the_second_checkpoint_keeps_the_first(
     monkeypatch.setattr(checkpoint, "write_file", full)
     with pytest.raises(CheckpointWriteError, match="epoch-2 could not be written"):
         run(recipe)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["epoch-1"]
+    assert checkpoints_in(tmp_path / "out") == ["epoch-1"]
+
+
+def out_of_memory_beyond(rows: int, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """A device on which a backward pass over more rows than this does not fit."""
+    original = sft.label_losses
+
+    def limited(model: Any, batch: Any) -> torch.Tensor:
+        if torch.is_grad_enabled() and len(batch.lines) > rows:
+            raise error
+        return original(model, batch)
+
+    monkeypatch.setattr(sft, "label_losses", limited)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 17.9 GB)"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_out_of_memory_halves_the_micro_batch_and_the_run_learns_the_same(
+    run: Train, recipe: Recipe, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    large = changed(recipe, per_device_train_batch_size=4, gradient_accumulation_steps=1)
+    _, roomy = run(large, out="roomy")
+    out_of_memory_beyond(1, monkeypatch, error)
+    _, tight = run(large, out="tight")
+    assert [event.message for event in of(tight, Warned)][:2] == [
+        "memory ran out at step 1 with 4 rows in a pass; from here on there are 2, in more passes for the same step",
+        "memory ran out at step 1 with 2 rows in a pass; from here on there are 1, in more passes for the same step",
+    ]
+    losses = [[event.loss for event in of(events, StepDone)] for events in (roomy, tight)]
+    assert losses[1] == pytest.approx(losses[0], abs=1e-4)
+
+
+def test_a_single_row_that_does_not_fit_ends_the_run_with_what_would_help(
+    run: Train, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out_of_memory_beyond(0, monkeypatch, torch.OutOfMemoryError("CUDA out of memory."))
+    with pytest.raises(MemoryExhaustedError, match=r"at step 1 with a single row.*gradient_checkpointing"):
+        run(recipe)
+
+
+def test_another_error_of_the_device_is_not_taken_for_a_lack_of_memory(
+    run: Train, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out_of_memory_beyond(0, monkeypatch, RuntimeError("CUDA error: device-side assert triggered"))
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        run(recipe)
+
+
+def test_a_run_stops_early_where_the_validation_loss_no_longer_falls(run: Train, recipe: Recipe) -> None:
+    """At this learning rate the tiny model knows its rows by heart long before the end."""
+    patient = changed(recipe, num_train_epochs=60, learning_rate=5e-2, early_stopping_patience=3)
+    result, events = run(patient)
+    assert result is not None
+    losses = [event.loss for event in of(events, Evaluated)][1:]
+    assert losses.index(min(losses)) == len(losses) - 4
+    assert result.steps == 3 * len(losses) < 180
+    assert result.checkpoints[-1].is_last
+    assert [one.is_last for one in result.checkpoints[:-1]] == [False] * (len(losses) - 1)
+    said = [event.message for event in of(events, Warned)]
+    assert f"stopped at step {result.steps} of 180" in said[0]
 
 
 def test_rows_that_are_too_long_are_named_in_a_warning(run: Train, recipe: Recipe, tmp_path: Path) -> None:
