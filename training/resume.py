@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -124,7 +124,7 @@ def restore(
                 f"the run in {out} was broken off with another recipe, base model, data, device or version of the "
                 "software, so it cannot go on with this one; it was kept: choose another folder"
             )
-        progress = _progress(told["progress"], out)
+        progress = _progress(told["progress"])
         tensors = load_file(point / TENSORS)
         trained = dict(_trained(model))
         adapter = {name: tensors[f"adapter.{name}"] for name in trained}
@@ -138,6 +138,31 @@ def restore(
             parameter.copy_(adapter[name])
     optimizer.load_state_dict({**optimizer.state_dict(), "state": states})
     return progress, {key.removeprefix("random."): value for key, value in tensors.items() if key.startswith("random.")}
+
+
+def carry(earlier: Iterable[Path], out: Path) -> bool:
+    """Copy the furthest resume point of earlier attempts to a new folder; returns whether there was one.
+
+    A copy, as an attempt that is only thought to be dead may still be writing to its own folder.
+
+    Raises:
+        CheckpointWriteError: it could not be copied.
+    """
+    points = [point for point in map(newest_point, earlier) if point is not None]
+    if not points:
+        return False
+    point = max(points, key=_step_of)
+    partial = out / FOLDER / ".partial"
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(point, partial)
+        partial.rename(out / FOLDER / point.name)
+    except OSError as error:
+        raise CheckpointWriteError(
+            f"the resume point {point} could not be copied ({os.strerror(error.errno or 0)}); it is untouched: free "
+            "some space and start the run again"
+        ) from error
+    return True
 
 
 def forget(out: Path) -> None:
@@ -181,9 +206,9 @@ def _optimizer_states(
     return found
 
 
-def _progress(told: Mapping[str, Any], out: Path) -> Progress:
+def _progress(told: Mapping[str, Any]) -> Progress:
     saved = [
-        CheckpointSaved(**{**one, "folder": out / one["name"], "effect": Effect(**one["effect"])})
+        CheckpointSaved(**{**one, "folder": Path(one["folder"]), "effect": Effect(**one["effect"])})
         for one in told["saved"]
     ]
     return Progress(**{**told, "saved": saved, "evaluated": [Evaluated(**one) for one in told["evaluated"]]})

@@ -18,21 +18,25 @@ from app.models import BaseModel, Dataset, Run
 from app.services import runs
 from app.services.checkpoints import SavedAdapter, mark_last, register_adapter
 from app.services.runs import Metric
-from training import events, sft
+from training import events, resume, sft
 from training.config import recipe_from_dict
-from training.errors import Cancelled
+from training.errors import Cancelled, ResumeError
 from training.tensor_files import hash_file
 from worker.base_model import verified_folder
 from worker.claim import Claim, utc_now
 
+ANEW = (
+    "this run was broken off and could not go on where it was, because the base model, the device or the software is "
+    "another now; it was trained from the start"
+)
 _FLUSH_SECONDS = 1.0
 """Losses are stored this often: a transaction for each step of a tiny model would cost more than the step."""
 
 
 def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
-    """Train the run of this job from its start.
+    """Train the run of this job, from its start or from where an earlier attempt was broken off.
 
-    Metrics of an earlier attempt are replaced; its checkpoint folders stay, results may depend on them.
+    Losses behind that place are replaced; checkpoint folders of earlier attempts stay, results may depend on them.
     """
     with session_scope(write=False) as session:
         stored = session.get_one(Run, claim.subject_id)
@@ -43,21 +47,36 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
     _verify_dataset(dataset)
     recorder = _Recorder(claim)
     settings = get_settings()
-    try:
+    attempts = settings.artifacts / "runs" / stored.name
+    out = attempts / f"attempt-{claim.attempt}"
+    earlier = [folder for folder in attempts.glob("attempt-*") if folder != out]
+
+    def train() -> None:
         sft.train(
             recipe,
             base_folder,
             Path(dataset.path),
             Path(dataset.validation_path),
-            settings.artifacts / "runs" / stored.name / f"attempt-{claim.attempt}",
+            out,
             run_name=stored.name,
             device=settings.device,
             on_event=recorder,
             should_stop=should_stop,
         )
+
+    resume.carry(earlier, out)
+    try:
+        try:
+            train()
+        except ResumeError:
+            resume.forget(out)
+            recorder(events.Warned(ANEW))
+            train()
     except Cancelled:
         recorder.mark_last()
         raise
+    for folder in earlier:
+        resume.forget(folder)
     recorder.flush()
 
 
@@ -86,7 +105,7 @@ class _Recorder:
     def __call__(self, event: events.Event) -> None:
         match event:
             case events.Started():
-                self._total = event.total_steps
+                self._total, self._step = event.total_steps, event.resumed_step
                 self._store(lambda session, run: self._begin(session, run, event))
             case events.StepDone():
                 self._step, self._eta = event.step, event.eta_seconds
@@ -104,6 +123,9 @@ class _Recorder:
                 if time.monotonic() - self._flushed_at > _FLUSH_SECONDS:
                     with suppress(DatabaseAwayError):  # what waits is stored with the next step
                         self.flush()
+            case events.Keeping():
+                with suppress(DatabaseAwayError):
+                    self.flush()
             case events.Evaluated():
                 self._waiting.append(Metric(Split.VALIDATION, event.step, event.epoch, event.loss))
                 self.flush()
@@ -141,6 +163,7 @@ class _Recorder:
             dtype=event.dtype,
             total_steps=event.total_steps,
             trainable_parameters=event.trainable_parameters,
+            resumed_step=event.resumed_step,
         )
         for warning in self._early_warnings or ():
             runs.note(run, warning)

@@ -96,14 +96,25 @@ def cancel_run(session: Session, run: Run, *, now: datetime) -> Job:
     return job
 
 
-def begin(session: Session, run: Run, *, device: str, dtype: str, total_steps: int, trainable_parameters: int) -> None:
-    """The training starts, possibly for the second time: what an earlier attempt reported is dropped."""
-    session.execute(delete(RunMetric).where(RunMetric.run_id == run.id))
+def begin(
+    session: Session,
+    run: Run,
+    *,
+    device: str,
+    dtype: str,
+    total_steps: int,
+    trainable_parameters: int,
+    resumed_step: int = 0,
+) -> None:
+    """The training starts, or goes on behind a step: what an earlier attempt reported beyond that is dropped."""
+    told = delete(RunMetric).where(RunMetric.run_id == run.id)
+    session.execute(told.where(RunMetric.step > resumed_step) if resumed_step else told)
     run.device = device
     run.dtype = dtype
     run.total_steps = total_steps
     run.trainable_parameters = trainable_parameters
-    run.notes = ""
+    if not resumed_step:
+        run.notes = ""
 
 
 def record(session: Session, run: Run, metrics: list[Metric], *, now: datetime) -> None:
@@ -125,5 +136,6 @@ def record(session: Session, run: Run, metrics: list[Metric], *, now: datetime) 
 
 
 def note(run: Run, warning: str) -> None:
-    """Keep a warning of the training with the run."""
-    run.notes = "\n".join(filter(None, (run.notes, warning)))
+    """Keep a warning of the training with the run, once: an attempt that goes on gives those of its beginning again."""
+    if warning not in run.notes.split("\n"):
+        run.notes = "\n".join(filter(None, (run.notes, warning)))

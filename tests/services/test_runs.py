@@ -106,6 +106,17 @@ def test_a_run_can_name_a_version_of_its_dataset(session: Session, tmp_path: Pat
     assert session.scalar(select(func.count(Dataset.id))) == 1
 
 
+def test_a_training_that_goes_on_keeps_what_was_told_up_to_there(session: Session, tmp_path: Path) -> None:
+    make_base(session, tmp_path)
+    run = make_run(session, tmp_path)
+    runs.record(session, run, [Metric(Split.TRAIN, step, 0.1 * step, 2.0) for step in range(1, 6)], now=NOW)
+    run.notes = "a warning"
+    session.flush()
+    runs.begin(session, run, device="cpu", dtype="float32", total_steps=9, trainable_parameters=9, resumed_step=3)
+    assert list(session.scalars(select(RunMetric.step).order_by(RunMetric.step))) == [1, 2, 3]
+    assert run.notes == "a warning"
+
+
 def test_metrics_are_kept_until_the_training_begins_again(session: Session, tmp_path: Path) -> None:
     make_base(session, tmp_path)
     run = make_run(session, tmp_path)
@@ -125,6 +136,7 @@ def test_warnings_are_kept_one_a_line(session: Session, tmp_path: Path) -> None:
     run.notes = ""
     runs.note(run, "first")
     runs.note(run, "second")
+    runs.note(run, "first")
     assert run.notes == "first\nsecond"
 
 

@@ -17,6 +17,7 @@ from app.services.runs import launch_run
 from tests.factories import NOW
 from tests.fixtures import on_sqlite
 from tests.tiny_arena import STEPS, Tiny, add_tiny_base, job_of, launch_tiny_run
+from training import resume
 from training.checkpoint import read_manifest, verify_checkpoint
 from training.errors import Cancelled
 from worker import train
@@ -68,7 +69,8 @@ def test_every_loss_and_every_checkpoint_is_stored(database: Database, run: Run,
     taken = claimed(run)
     train.run(taken, never)
     stored, metrics, checkpoints = read(database, run.id)
-    assert (stored.total_steps, stored.device, stored.notes) == (STEPS, "cpu", "")
+    assert (stored.total_steps, stored.device) == (STEPS, "cpu")
+    assert "the validation loss is still falling" in stored.notes
     assert stored.dtype in ("float32", "bfloat16")
     assert stored.trainable_parameters > 0
     assert stored.peak_memory_bytes > 0
@@ -100,17 +102,57 @@ def test_a_run_that_is_stopped_keeps_what_it_learned(database: Database, run: Ru
     assert job_of(database, run).done == 1
 
 
-def test_a_second_attempt_starts_over_and_leaves_one_set_of_losses(database: Database, run: Run) -> None:
+def test_a_second_attempt_goes_on_and_leaves_one_set_of_losses(database: Database, run: Run, home: Path) -> None:
+    """The same weights and losses as a run that nobody stopped."""
     first = claimed(run)
     with pytest.raises(Cancelled):
         train.run(first, after(4))
     first.give_back(reason="The worker was stopped.", counts=False)
+    _, before, _ = read(database, run.id)
+    told = {(metric.split, metric.step): metric.loss for metric in before}
     train.run(claimed(run), never)
-    _, metrics, checkpoints = read(database, run.id)
+    stored, metrics, checkpoints = read(database, run.id)
     assert len({(metric.split, metric.step) for metric in metrics}) == len(metrics) == STEPS + 3
+    assert told
+    assert told.items() <= {(metric.split, metric.step): metric.loss for metric in metrics}.items()
+    assert {metric.id for metric in before} <= {metric.id for metric in metrics}  # those were not written anew
     assert {c.name for c in checkpoints} >= {"cheese/epoch-1", "cheese/epoch-2"}
     for checkpoint in checkpoints:
         verify_checkpoint(Path(checkpoint.folder), checkpoint.fingerprint)
+    assert train.ANEW not in stored.notes
+    assert list((home / "artifacts/runs/cheese").glob(f"*/{resume.FOLDER}")) == []
+
+
+@on_sqlite
+def test_interrupted_or_not_the_last_checkpoint_is_the_same(database: Database, tiny: Tiny, home: Path) -> None:
+    with database.session_scope() as session:
+        add_tiny_base(session, tiny)
+        launched = [launch_tiny_run(session, tiny, home, name=name) for name in ("whole", "broken")]
+    whole, broken = launched
+    train.run(claimed(whole), never)
+    for questions in (2, 2, 1):  # stopped in the middle of a step again and again
+        taken = claimed(broken)
+        with pytest.raises(Cancelled):
+            train.run(taken, after(questions))
+        taken.give_back(reason="The worker was stopped.", counts=False)
+    train.run(claimed(broken), never)
+    prints = [[c.fingerprint for c in read(database, one.id)[2] if c.is_last] for one in (whole, broken)]
+    assert prints[0] == prints[1]
+
+
+@on_sqlite
+def test_an_attempt_that_cannot_go_on_starts_over_and_says_so(
+    database: Database, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = claimed(run)
+    with pytest.raises(Cancelled):
+        train.run(first, after(4))
+    first.give_back(reason="The worker was stopped.", counts=False)
+    monkeypatch.setattr(resume, "version", lambda _package: "another")
+    train.run(claimed(run), never)
+    stored, metrics, _ = read(database, run.id)
+    assert train.ANEW in stored.notes
+    assert len({(metric.split, metric.step) for metric in metrics}) == len(metrics) == STEPS + 3
 
 
 def test_an_attempt_that_lost_its_job_stops_and_stores_nothing_more(database: Database, run: Run) -> None:
