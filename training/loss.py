@@ -3,6 +3,9 @@
 from typing import Any
 
 import torch
+from torch import nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
@@ -18,7 +21,7 @@ def label_losses(model: Any, batch: Batch) -> torch.Tensor:
     """Negative log-likelihood in nats of every learned token of the batch, float32, shape [learned tokens].
 
     The head is 28% of a 0.5B forward pass and its logits the largest tensor of all, so they are made for the
-    learned positions only, chunk by chunk, and made again in the backward pass.
+    learned positions only, chunk by chunk, and none of them is kept.
     """
     causal = model.get_base_model() if hasattr(model, "peft_config") else model
     targets = batch.labels[:, 1:]
@@ -29,10 +32,51 @@ def label_losses(model: Any, batch: Batch) -> torch.Tensor:
     decoder = getattr(causal, causal.base_model_prefix)
     hidden = decoder(input_ids=batch.ids, use_cache=False).last_hidden_state[:, :-1][learned]
     head = causal.get_output_embeddings()
+    if not torch.is_grad_enabled():
+        chunks = zip(hidden.split(CHUNK_TOKENS), targets[learned].split(CHUNK_TOKENS), strict=True)
+        return torch.cat([_losses(head, *chunk) for chunk in chunks])
+    if _is_frozen(head):
+        found: torch.Tensor = _FrozenHead.apply(hidden, head.weight, targets[learned])
+        return found
     chunks = zip(hidden.split(CHUNK_TOKENS), targets[learned].split(CHUNK_TOKENS), strict=True)
-    if torch.is_grad_enabled():
-        return torch.cat([checkpoint(_losses, head, *chunk, use_reentrant=False) for chunk in chunks])
-    return torch.cat([_losses(head, *chunk) for chunk in chunks])
+    return torch.cat([checkpoint(_losses, head, *chunk, use_reentrant=False) for chunk in chunks])
+
+
+def _is_frozen(head: Any) -> bool:
+    """Whether this is a plain W x that does not learn."""
+    names = [name for name, _ in head.named_parameters()]
+    return isinstance(head, nn.Linear) and names == ["weight"] and not head.weight.requires_grad
+
+
+class _FrozenHead(Function):
+    """Losses below a head that does not learn: the gradient at its input is made while the logits are at hand.
+
+    So neither are logits kept nor is the head computed again; what is kept has the shape of its input.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        losses = hidden.new_empty(len(hidden), dtype=torch.float32)
+        gradient = torch.empty_like(hidden)
+        for start in range(0, len(hidden), CHUNK_TOKENS):
+            part = slice(start, start + CHUNK_TOKENS)
+            wanted = targets[part, None]
+            logits = (hidden[part] @ weight.T).float()
+            logits.sub_(logits.amax(-1, keepdim=True))
+            at_target = logits.gather(-1, wanted)
+            shares = logits.exp_()
+            total = shares.sum(-1, keepdim=True)
+            losses[part] = (total.log() - at_target)[:, 0]
+            shares.div_(total).scatter_add_(-1, wanted, torch.full_like(total, -1.0))
+            gradient[part] = shares.to(weight.dtype) @ weight
+        ctx.save_for_backward(gradient)
+        return losses
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * grad[:, None].to(gradient.dtype), None, None
 
 
 def _losses(head: Any, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -25,6 +25,7 @@ from training.data import Encoded, Row
 from training.display import Display
 from training.errors import Cancelled, DivergedError, MemoryExhaustedError, TrainingError
 from training.events import CheckpointSaved, Evaluated, Event, Keeping, Started, StepDone, Warned
+from training.fused import fuse
 from training.loss import label_losses
 from training.memory import peak_bytes
 from training.perplexity import measure_loss
@@ -110,6 +111,7 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
     model, _ = base.load_base(base_folder, where, number_format)
     hashes = base.hash_base(base_folder)
     model = lora.attach_lora(model, recipe.lora)
+    fuse(model)
     if settings.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()

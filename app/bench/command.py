@@ -1,4 +1,4 @@
-"""``arena bench vote | judge | stats | calibration``: whether votes, money and numbers hold, and how fast."""
+"""``arena bench vote | judge | stats | calibration | train``: whether votes, money and numbers hold, and how fast."""
 
 import os
 import tempfile
@@ -11,9 +11,13 @@ from typing import Annotated
 import typer
 
 from app.cli.output import JsonFlag, console, print_json, print_rows
+from app.config import ROOT, get_settings
 from app.domain.errors import BadInputError
 
 bench = typer.Typer(help="Measure this machine.", no_args_is_help=True)
+
+DATA = ROOT / "data" / "sft" / "brie.train.jsonl"
+"""What the training bench trains on, unless it is told otherwise."""
 
 
 class Databases(StrEnum):
@@ -114,6 +118,41 @@ def bench_stats(
             console.print(stats_sentence(one), highlight=False, soft_wrap=True)
         console.print(strengths_sentence(fitted), highlight=False, soft_wrap=True)
     if not all(one.holds for one in found) or not fitted.holds:
+        raise typer.Exit(1)
+
+
+@bench.command("train")
+def bench_train(
+    data: Annotated[Path, typer.Option(help="Conversations to train on.", exists=True)] = DATA,
+    base: Annotated[
+        Path | None, typer.Option(help="Folder of the base model; the small built-in one by default.")
+    ] = None,
+    rows: Annotated[int, typer.Option(help="Conversations that each contestant sees once.", min=8)] = 32,
+    repeats: Annotated[int, typer.Option(help="How often; medians are told.", min=1, max=99)] = 3,
+    batch_size: Annotated[int, typer.Option(help="Rows in one pass.", min=1)] = 4,
+    max_length: Annotated[int, typer.Option(help="Tokens that a row may have.", min=32)] = 1024,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "float32",
+    shipped: Annotated[bool, typer.Option(help="TRL as it ships, too: bf16, which some CPUs only imitate.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Train the same rows with our loop and with TRL, each in a process of its own; exit 1 if one did not learn."""
+    from app.bench.told import train_row, train_sentence  # noqa: PLC0415
+    from app.bench.train import TrainTask, measure_training  # noqa: PLC0415
+
+    settings = get_settings()
+    task = TrainTask(
+        base=base or settings.home / "bench" / "base", data=data, rows=rows, batch_size=batch_size,
+        max_length=max_length, device=device, dtype=dtype,
+    )  # fmt: skip
+    with console.status("Training"):
+        found = measure_training(task, repeats=repeats, shipped=shipped)
+    if as_json:
+        print_json({"load": os.getloadavg(), **found.as_json()})
+    else:
+        print_rows([train_row(one) for one in found.contestants], as_json=False, empty="")
+        console.print(train_sentence(found), highlight=False, soft_wrap=True)
+    if not found.holds:
         raise typer.Exit(1)
 
 

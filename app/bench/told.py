@@ -1,9 +1,12 @@
 """The figures of a run as they are printed."""
 
+from typing import Any
+
 from app.bench.calibration import COVERED_AT_LEAST, LIVE_MISSES_AT_MOST, Calibrated, Misses
 from app.bench.judge import JudgesMeasured
 from app.bench.stats import StatsMeasured
 from app.bench.strengths import StrengthsMeasured
+from app.bench.train import Contestant, TrainMeasured
 from app.bench.vote import Measured, cores
 from app.providers.prices import in_words
 
@@ -110,3 +113,24 @@ def calibration_sentence(one: Calibrated) -> str:
 def _missed(found: Misses) -> str:
     low, high = found.interval
     return f"{found.missed} of {found.studies} ({low:.1%} to {high:.1%})"
+
+
+def train_row(one: Contestant) -> dict[str, Any]:
+    """One line of the table."""
+    return {
+        "contestant": one.name,
+        "tokens/s": f"{one.tokens_per_second:.1f}",
+        "of ours": f"{one.speed_of_ours:.2f}",
+        "peak GB": f"{one.peak_bytes / 1e9:.2f}",
+        "first loss": f"{one.first_loss:.3f}",
+        "last loss": f"{one.last_loss:.3f}",
+    }
+
+
+def train_sentence(found: TrainMeasured) -> str:
+    """How far we are from the peer, and from what the machine could do at most."""
+    return (
+        f"{found.speed_ratio:.2f} times the tokens a second of TRL at its better setting, {found.memory_ratio:.2f} "
+        f"times its memory. Matrix products run at {found.flops / 1e9:.0f} GFLOP/s here, which would allow "
+        f"{found.ceiling:.0f} tokens/s: {found.share_of_ceiling:.0%} of that is reached."
+    )
