@@ -102,6 +102,15 @@ class BaseModelSource(StrEnum):
     LOCAL = "local"
 
 
+class IntakeState(StrEnum):
+    """How far an uploaded checkpoint is."""
+
+    WAITING = "waiting"
+    CHECKING = "checking"
+    READY = "ready"
+    REFUSED = "refused"
+
+
 class RunKind(StrEnum):
     """How a run learns: from conversations or from preferences."""
 
@@ -196,6 +205,8 @@ class JobKind(StrEnum):
     GENERATE = "generate"
     JUDGE = "judge"
     SNAPSHOT = "snapshot"
+    INTAKE = "intake"
+    """Checks an uploaded checkpoint before anything else may touch it."""
 
 
 class Queue(StrEnum):

@@ -34,6 +34,7 @@ TOLD_ELSEWHERE = {
     terms.CallState,
     terms.Confidence,
     terms.FinishReason,
+    terms.IntakeState,
     terms.JobKind,
     terms.JobState,
     terms.JudgingState,

@@ -45,7 +45,7 @@ def choose_base(
 
     Raises:
         IntakeError: none fits, or several do; says why.
-        BaseModelError: the config of a base model cannot be read.
+        BaseModelError: the config of the chosen base model cannot be read.
     """
     if not known:
         raise IntakeError("no base model is ready here; add the one it was trained on first")
@@ -58,7 +58,7 @@ def choose_base(
                 f"its manifest says that it was trained on a base model with the weights {told.weights_hash[:12]}, "
                 f"and {there}; add that base model first"
             )
-    misfits = {base.name: misfit(updates, linear_shapes(base.folder)) for base in candidates}
+    misfits = {base.name: _misfit(updates, base, chosen=chosen) for base in candidates}
     fitting = [base for base in candidates if not misfits[base.name]]
     if not fitting:
         closest = next((base for base in candidates if _same(told.name, base)), candidates[0])
@@ -92,6 +92,15 @@ def linear_shapes(folder: Path) -> Shapes:
         name: (module.out_features, module.in_features) if isinstance(module, nn.Linear) else None
         for name, module in model.named_modules()
     }
+
+
+def _misfit(updates: Sequence[LayerUpdate], base: KnownBase, *, chosen: bool) -> str:
+    try:
+        return misfit(updates, linear_shapes(base.folder))
+    except BaseModelError as error:
+        if chosen:
+            raise
+        return error.message  # one that is gone must not stand in the way of the others
 
 
 def misfit(updates: Sequence[LayerUpdate], shapes: Shapes) -> str:
