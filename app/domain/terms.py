@@ -111,6 +111,14 @@ class IntakeState(StrEnum):
     REFUSED = "refused"
 
 
+class Keep(StrEnum):
+    """Which checkpoint of a run a clean-up leaves, beside those that a result depends on."""
+
+    BEST = "best"
+    """The one with the lowest validation loss; of a run that measured none, the last."""
+    LAST = "last"
+
+
 class RunKind(StrEnum):
     """How a run learns: from conversations or from preferences."""
 

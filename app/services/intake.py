@@ -26,6 +26,11 @@ from app.models import BaseModel, Checkpoint, Intake
 from app.queries.lookup import find_base_model
 from app.services.events import announce
 
+CHECKPOINT_FILES = (
+    "adapter_config.json", "adapter_model.safetensors", "adapters.safetensors", "manifest.json", "README.md"
+)  # fmt: skip
+"""What may be in an upload; the worker's check decides, this is for telling people beforehand."""
+
 MOST_FILES = 8
 LONGEST_FILE_NAME = 200
 _CHUNK = 1 << 20
@@ -38,6 +43,8 @@ class KeptUpload:
 
     folder: Path
     files: tuple[dict[str, Any], ...]
+    called: str = ""
+    """What the folder was called that they came from, if they came from one."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class TakenIn:
 
 
 @contextmanager
-def kept_upload(files: Sequence[tuple[str, BinaryIO]], *, artifacts: Path) -> Iterator[KeptUpload]:
+def kept_upload(files: Sequence[tuple[str, BinaryIO]], *, artifacts: Path, called: str = "") -> Iterator[KeptUpload]:
     """Copy what was sent to a folder of its own and hash it on the way; if anything fails within, it is removed.
 
     Raises:
@@ -70,7 +77,7 @@ def kept_upload(files: Sequence[tuple[str, BinaryIO]], *, artifacts: Path) -> It
     try:
         folder.mkdir(parents=True)
         told = tuple(_keep(name, stream, folder / str(number)) for number, (name, stream) in enumerate(files))
-        yield KeptUpload(folder, told)
+        yield KeptUpload(folder, told, called)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise UnavailableError(
@@ -149,10 +156,11 @@ def _chosen_name(session: Session, name: str) -> str:
 
 
 def _name_of(kept: KeptUpload) -> str:
-    """From the name of an archive; files that came by themselves are all called the same."""
-    if len(kept.files) > 1:
-        return "adapter"
-    stem = re.sub(r"(\.tar)?\.[A-Za-z0-9]+$", "", str(kept.files[0]["name"]))
+    """From the name of the archive or the folder; files that came by themselves are all called the same."""
+    if len(kept.files) > 1 or kept.called:
+        stem = kept.called
+    else:
+        stem = re.sub(r"(\.tar)?\.[A-Za-z0-9]+$", "", str(kept.files[0]["name"]))
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:80] or "adapter"
 
 

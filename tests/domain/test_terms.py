@@ -38,6 +38,7 @@ TOLD_ELSEWHERE = {
     terms.JobKind,
     terms.JobState,
     terms.JudgingState,
+    terms.Keep,
     terms.ProviderKind,
     terms.Queue,
     terms.ReasonTag,
