@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from app.domain.errors import NotFoundError
 from app.domain.terms import CheckpointKind
-from app.models import BaseModel, BatchCheckpoint, Checkpoint, Dataset, EvalBatch, Run
+from app.models import BaseModel, BatchCheckpoint, Checkpoint, Dataset, EvalBatch, Intake, Run
+from app.queries.intake import IntakeRow, intake_rows
 from app.queries.paging import FIRST_PAGE, Wanted, Window, find
 
 
@@ -51,10 +52,12 @@ class CheckpointPage:
     origin: tuple[tuple[str, str], ...]
     """What is told of a checkpoint whose weights are not here, as (word, value)."""
     effect: dict[str, Any]
-    """kl_mean, kl_max (nats), delta_norm, passed, reason; empty for a bare base."""
+    """kl_mean, kl_max (nats), delta_norm, passed, reason, and layers: norm by name; empty for a bare base."""
     dataset_id: uuid.UUID | None
     dataset: str
     batches: tuple[tuple[uuid.UUID, str], ...]
+    uploads: tuple[IntakeRow, ...]
+    """How it came here, where somebody brought it; the same content may have been brought several times."""
 
 
 _NEWEST_FIRST = (Checkpoint.created_at.desc(), Checkpoint.name)
@@ -148,4 +151,5 @@ def checkpoint_page(session: Session, checkpoint_id: uuid.UUID) -> CheckpointPag
         dataset_id=dataset.id if dataset else None,
         dataset=f"{dataset.name} v{dataset.version}" if dataset else "",
         batches=tuple((row.id, row.name) for row in batches),
+        uploads=intake_rows(session, Intake.checkpoint_id == checkpoint_id),
     )
