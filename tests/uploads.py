@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from app.db import Database
+from app.domain.terms import IntakeState
 from app.models import Intake
 from app.services.intake import add_intake, kept_upload
 from tests.factories import NOW
@@ -42,6 +45,26 @@ def zip_of_changed(folder: Path, change: Callable[[str, Any], Any]) -> bytes:
 def without_effect(name: str, tensor: Any) -> Any:
     """An adapter that was never trained: B is zero."""
     return tensor * 0 if ".lora_B." in name else tensor
+
+
+def stored_intake(session: Session, **changed: Any) -> Intake:
+    """An upload as a page meets it; by default one that was refused."""
+    values: dict[str, Any] = {
+        "name": "mine",
+        "account_id": None,
+        "base_model_id": None,
+        "files": [{"name": "mine.zip", "bytes": 1_234, "sha256": "a" * 64}],
+        "folder": "nowhere",
+        "state": IntakeState.REFUSED,
+        "reason": "The upload was refused: it is a bomb. Nothing of it was kept.",
+        "checkpoint_id": None,
+        "created_at": NOW,
+        "ended_at": NOW,
+    }
+    intake = Intake(**values | changed)
+    session.add(intake)
+    session.flush()
+    return intake
 
 
 def send(database: Database, home: Path, content: bytes, *, file: str = "adapter.zip", **wanted: Any) -> Intake:
