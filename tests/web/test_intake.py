@@ -148,7 +148,7 @@ def test_a_checkpoint_says_who_brought_it_and_which_layers_it_changes(app: FastA
     assert re.search(r"An adapter on tiny that \w+ brought here", page)
     assert hashlib.sha256(CONTENT).hexdigest() in page
     assert "It changes <code>model.layers.3.mlp.up_proj</code> most of 4 layers" in page
-    assert page.count('class="heat"') == 4
+    assert page.count('class="layer-cell"') == 4
     upload = admin.get(f"/checkpoints/uploads/{intake_of(app).id}").text
     assert f'href="/checkpoints/{checkpoint.id}"' in upload
     assert "It came from mlx-lm." in upload
