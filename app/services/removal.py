@@ -1,4 +1,4 @@
-"""Deleting checkpoints, one by one or all but the best of a run; never one that a result depends on.
+"""Deleting checkpoints, one by one or all but the best of a run, and uploads; never what a result depends on.
 
 The row goes in the transaction, the folder after its commit: a rollback must not cost any weights.
 """
@@ -102,6 +102,20 @@ def clean_run(
     return Cleaning(tuple(removed), tuple(kept), freed)
 
 
+def forget_upload(session: Session, intake: Intake, *, artifacts: Path) -> None:
+    """Remove an upload and what is left of its files; the checkpoint that it became stays.
+
+    Raises:
+        ConflictError: it is being checked, or waits for it.
+    """
+    job = session.get(Job, intake.job_id) if intake.job_id else None
+    if job is not None and job.state in (JobState.QUEUED, JobState.RUNNING):
+        raise ConflictError(f"{intake.name} is still being checked. Nothing was removed; cancel its job first.")
+    _remove_later(session, Path(intake.folder), artifacts)
+    session.delete(intake)
+    session.flush()
+
+
 def _spared(checkpoints: Sequence[Checkpoint], keep: Keep) -> Checkpoint | None:
     """The last, or the one with the lowest validation loss: the later of two that are equal."""
     measured = [
@@ -137,11 +151,15 @@ def _remove(session: Session, checkpoint: Checkpoint, *, artifacts: Path) -> Non
     session.execute(forget)
     shared = select(Checkpoint.id).where(Checkpoint.folder == checkpoint.folder, Checkpoint.id != checkpoint.id)
     if checkpoint.folder and session.scalar(shared.limit(1)) is None:
-        folder = Path(checkpoint.folder)
-        if folder.parent.resolve().is_relative_to(artifacts.resolve()):
-            session.info.setdefault(_FOLDERS, []).append(folder)
+        _remove_later(session, Path(checkpoint.folder), artifacts)
     session.delete(checkpoint)
     session.flush()
+
+
+def _remove_later(session: Session, folder: Path, artifacts: Path) -> None:
+    """After the commit, and only what lies among the arena's own files."""
+    if folder.parent.resolve().is_relative_to(artifacts.resolve()):
+        session.info.setdefault(_FOLDERS, []).append(folder)
 
 
 @event.listens_for(Session, "after_commit")

@@ -11,8 +11,8 @@ from app.domain.errors import NotFoundError
 from app.domain.terms import Keep
 from app.models import Checkpoint, Run
 from app.queries.intake import add_page, intake_row
-from app.services.intake import add_intake, kept_upload
-from app.services.removal import clean_run, delete_checkpoint
+from app.services.intake import add_intake, find_intake, kept_upload
+from app.services.removal import clean_run, delete_checkpoint, forget_upload
 from app.web.deps import AdminDep, DatabaseDep, NowDep, ReadDep, SettingsDep, WriteDep
 from app.web.render import render
 from app.web.uploads import CHECKPOINT_LIMIT, CheckpointFormDep, text_of
@@ -53,6 +53,13 @@ def upload(request: Request, _: AdminDep, session: ReadDep, intake_id: uuid.UUID
 def upload_check(request: Request, _: AdminDep, session: ReadDep, intake_id: uuid.UUID) -> Response:
     """The part of that page that changes by itself."""
     return render(request, "checkpoints/_check.html", page=intake_row(session, intake_id))
+
+
+@router.post("/checkpoints/uploads/{intake_id}/forget")
+def forget(_: AdminDep, session: WriteDep, settings: SettingsDep, intake_id: uuid.UUID) -> Response:
+    """Remove an upload that is not being checked, with its files."""
+    forget_upload(session, find_intake(session, intake_id), artifacts=settings.artifacts)
+    return RedirectResponse("/checkpoints/add", status_code=303)
 
 
 @router.post("/checkpoints/{checkpoint_id}/delete")

@@ -12,7 +12,7 @@ from app.domain.terms import CheckpointKind, JobState, Keep
 from app.models import Checkpoint, Intake, Job, Run
 from app.services.checkpoints import register_adapter
 from app.services.intake import TakenIn, accept, add_intake
-from app.services.removal import clean_run, delete_checkpoint, why_not
+from app.services.removal import clean_run, delete_checkpoint, forget_upload, why_not
 from tests.factories import NOW, make_base, make_run, make_study, saved_adapter, sha256
 from tests.fixtures import on_sqlite
 from tests.services.test_intake import kept
@@ -158,3 +158,20 @@ def test_an_upload_outlives_its_checkpoint(database: Database, tmp_path: Path, a
         delete_checkpoint(session, accept(session, intake, taken, now=NOW), artifacts=artifacts, now=NOW)
     with database.session_scope(write=False) as session:
         assert session.get_one(Intake, intake.id).checkpoint_id is None
+
+
+def test_an_upload_is_forgotten_with_its_files_once_nobody_checks_it(
+    database: Database, tmp_path: Path, artifacts: Path
+) -> None:
+    with database.session_scope() as session:
+        make_base(session, tmp_path)
+        intake = add_intake(session, kept(artifacts), now=NOW, name="mine")
+        with pytest.raises(ConflictError, match="mine is still being checked"):
+            forget_upload(session, intake, artifacts=artifacts)
+        session.get_one(Job, intake.job_id).state = JobState.FAILED
+    assert Path(intake.folder).exists()
+    with database.session_scope() as session:
+        forget_upload(session, session.get_one(Intake, intake.id), artifacts=artifacts)
+    assert not Path(intake.folder).exists()
+    with database.session_scope(write=False) as session:
+        assert session.get(Intake, intake.id) is None

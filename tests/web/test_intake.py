@@ -128,6 +128,15 @@ def test_a_check_that_failed_can_be_tried_again(app: FastAPI, admin: TestClient)
     assert f'action="/jobs/{intake.job_id}/retry"' in page
 
 
+def test_a_refused_upload_can_be_forgotten(app: FastAPI, admin: TestClient) -> None:
+    with app.state.database.session_scope() as session:
+        intake = stored_intake(session)
+    forget = f"/checkpoints/uploads/{intake.id}/forget"
+    assert f'action="{forget}"' in admin.get(f"/checkpoints/uploads/{intake.id}").text
+    assert admin.post(forget).headers["location"] == "/checkpoints/add"
+    assert admin.get(f"/checkpoints/uploads/{intake.id}").status_code == 404
+
+
 def taken_in(app: FastAPI, admin: TestClient) -> Checkpoint:
     """Sent by the admin, and found to be fine."""
     send(admin, name="mine")

@@ -9,15 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from peft import PeftModel
 from safetensors.torch import load_file, save
 
 from tests.training.intake.packing import CONFIG, WEIGHTS, Honest, honest, sent, tarred, zipped
+from training.base import load_base
 from training.checkpoint import MANIFEST, read_manifest
 from training.effect import measure_effect
 from training.fingerprint import fingerprint_adapter
 from training.intake.bases import ToldBase
 from training.intake.take import Adapter, read_upload, store_copy
 from training.lora import PREFIX, read_adapter
+from training.masked_lora import MaskedLora
 
 
 @pytest.fixture(scope="session")
@@ -160,3 +163,24 @@ def test_sixteen_bit_weights_are_kept_as_they_are(
     stored = store_copy(taken(narrow, tmp_path), "tiny", tmp_path / "stored")
     assert {tensor.dtype for tensor in load_file(stored.folder / WEIGHTS).values()} == {dtype}
     assert measure_effect(tiny_base, stored.folder).passed
+
+
+def test_peft_loads_our_copy_to_the_same_function_and_leaves_the_base_alone(
+    good: Honest, tiny_base: Path, tmp_path: Path
+) -> None:
+    """Of an upload whose config asks for more than it gets."""
+    adapter = taken(good, tmp_path, target_modules=".*", init_lora_weights="gaussian", revision="main")
+    stored = store_copy(adapter, "tiny", tmp_path / "stored")
+    device = torch.device("cpu")
+    model, _ = load_base(tiny_base, device, torch.float32)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    stack, _ = load_base(tiny_base, device, torch.float32)
+    masked = MaskedLora(stack, {"ours": read_adapter(stored.folder)})
+    ids = torch.arange(40)[None]
+    with torch.no_grad(), masked.rows(["ours"]):
+        ours = stack(input_ids=ids, use_cache=False).logits
+    theirs = PeftModel.from_pretrained(model, stored.folder)
+    with torch.no_grad():
+        assert torch.allclose(theirs(input_ids=ids, use_cache=False).logits, ours, atol=1e-5)
+    kept = {name.replace(".base_layer", ""): tensor for name, tensor in model.state_dict().items()}
+    assert all(torch.equal(kept[name], tensor) for name, tensor in before.items())
