@@ -13,6 +13,7 @@ from sqlalchemy import select
 from app import jobs
 from app.domain.terms import IntakeState, JobState
 from app.models import Checkpoint, Intake, Job
+from app.services import eval_batches
 from app.services import intake as intakes
 from app.services.intake import TakenIn
 from app.web import uploads
@@ -199,3 +200,22 @@ def test_a_clean_up_is_shown_before_it_is_done(app: FastAPI, admin: TestClient, 
     assert answer.headers["location"] == f"/runs/{best.run_id}"
     assert admin.get(f"/checkpoints/{worse.id}").status_code == 404
     assert "Nothing can go" in admin.get(f"/runs/{best.run_id}/clean").text
+
+
+def test_every_page_and_report_shows_a_checkpoint_without_a_run(
+    app: FastAPI, admin: TestClient, study: Study, tmp_path: Path
+) -> None:
+    with app.state.database.session_scope() as session:
+        adapter = session.merge(study.adapters[0])
+        adapter.run_id = adapter.step = adapter.epoch = adapter.validation_loss = None
+        adapter.name = "brought-here"
+        eval_batches.close(session, session.merge(study.batch), now=NOW)
+    for path in (
+        "/checkpoints", f"/checkpoints/{adapter.id}", f"/batches/{study.batch.id}", f"/batches/{study.batch.id}/report",
+        f"/results/{study.batch.id}", f"/batches/{study.batch.id}/pairs", "/batches/launch", "/",
+        f"/batches/{study.batch.id}/export/csv", f"/batches/{study.batch.id}/export/jsonl",
+    ):  # fmt: skip
+        page = admin.get(path)
+        assert page.status_code == 200, path
+        assert "None" not in re.sub(r"<[^>]*>", "", page.text), path
+    assert "brought-here" in admin.get(f"/batches/{study.batch.id}/report").text
