@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 from app.db import Database
 from app.domain.terms import IntakeState
 from app.models import Intake
-from app.services.intake import add_intake, kept_upload
+from app.services.intake import add_intake
+from app.services.receiving import kept_upload
 from tests.factories import NOW
 
 FILES = ("adapter_config.json", "adapter_model.safetensors")

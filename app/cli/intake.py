@@ -16,7 +16,8 @@ from app.domain.errors import BadInputError
 from app.domain.terms import IntakeState, Keep
 from app.queries.intake import IntakeRow, intake_row
 from app.queries.lookup import find_checkpoint, find_run
-from app.services.intake import CHECKPOINT_FILES, add_intake, kept_upload
+from app.services.intake import CHECKPOINT_FILES, add_intake
+from app.services.receiving import kept_upload
 from app.services.removal import clean_run, delete_checkpoint
 
 

@@ -4,47 +4,30 @@ Nothing of an upload is opened here. The bytes are stored under numbers, the nam
 database, and what reads them is a worker's process.
 """
 
-import hashlib
 import re
-import shutil
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path, PurePath
-from typing import Any, BinaryIO
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app import jobs
-from app.domain.errors import BadInputError, ConflictError, NotFoundError, UnavailableError
+from app.domain.errors import ConflictError, NotFoundError
 from app.domain.names import check_name
 from app.domain.terms import BaseModelState, CheckpointKind, IntakeState, JobKind
 from app.models import BaseModel, Checkpoint, Intake
 from app.queries.lookup import find_base_model
 from app.services.events import announce
+from app.services.receiving import KeptUpload
 
 CHECKPOINT_FILES = (
     "adapter_config.json", "adapter_model.safetensors", "adapters.safetensors", "manifest.json", "README.md"
 )  # fmt: skip
 """What may be in an upload; the worker's check decides, this is for telling people beforehand."""
 
-MOST_FILES = 8
-LONGEST_FILE_NAME = 200
-_CHUNK = 1 << 20
 _UNFINISHED = (IntakeState.WAITING, IntakeState.CHECKING)
-
-
-@dataclass(frozen=True)
-class KeptUpload:
-    """What was sent, on the disk: ``files`` say ``name``, ``bytes`` and ``sha256`` of each."""
-
-    folder: Path
-    files: tuple[dict[str, Any], ...]
-    called: str = ""
-    """What the folder was called that they came from, if they came from one."""
 
 
 @dataclass(frozen=True)
@@ -57,53 +40,6 @@ class TakenIn:
     size_bytes: int
     effect: dict[str, Any]
     notes: tuple[str, ...] = field(default=())
-
-
-@contextmanager
-def kept_upload(files: Sequence[tuple[str, BinaryIO]], *, artifacts: Path, called: str = "") -> Iterator[KeptUpload]:
-    """Copy what was sent to a folder of its own and hash it on the way; if anything fails within, it is removed.
-
-    Raises:
-        BadInputError: no file, too many, or an empty one.
-        UnavailableError: the disk is full.
-    """
-    if not files:
-        raise BadInputError(
-            "No file was chosen, so nothing was added. Choose a .zip, a .tar.gz or the adapter's files."
-        )
-    if len(files) > MOST_FILES:
-        raise BadInputError(f"{len(files)} files were sent and at most {MOST_FILES} are taken. Nothing was added.")
-    folder = uploads_folder(artifacts) / uuid.uuid4().hex
-    try:
-        folder.mkdir(parents=True)
-        told = tuple(_keep(name, stream, folder / str(number)) for number, (name, stream) in enumerate(files))
-        yield KeptUpload(folder, told, called)
-    except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise UnavailableError(
-            f"The upload could not be stored ({error.strerror}). Nothing was added. Free some space and try again."
-        ) from error
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-def uploads_folder(artifacts: Path) -> Path:
-    """Where uploads wait for their check."""
-    return artifacts / "uploads"
-
-
-def _keep(name: str, stream: BinaryIO, target: Path) -> dict[str, Any]:
-    digest, size = hashlib.sha256(), 0
-    with target.open("xb") as kept:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-            size += len(chunk)
-            kept.write(chunk)
-    told = PurePath(name.replace("\\", "/")).name.replace("\0", "")[:LONGEST_FILE_NAME] or "upload"
-    if not size:
-        raise BadInputError(f"{told} is empty. Nothing was added.")
-    return {"name": told, "bytes": size, "sha256": digest.hexdigest()}
 
 
 def add_intake(

@@ -4,18 +4,17 @@ import uuid
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
-from starlette.datastructures import UploadFile
 from starlette.responses import RedirectResponse, Response
 
 from app.domain.errors import NotFoundError
 from app.domain.terms import Keep
 from app.models import Checkpoint, Run
 from app.queries.intake import add_page, intake_row
-from app.services.intake import add_intake, find_intake, kept_upload
+from app.services.intake import add_intake, find_intake
 from app.services.removal import clean_run, delete_checkpoint, forget_upload
-from app.web.deps import AdminDep, DatabaseDep, NowDep, ReadDep, SettingsDep, WriteDep
+from app.web.checkpoint_form import LIMIT, SentCheckpointDep
+from app.web.deps import AdminDep, NowDep, ReadDep, SettingsDep, WriteDep
 from app.web.render import render
-from app.web.uploads import CHECKPOINT_LIMIT, CheckpointFormDep, text_of
 
 router = APIRouter()
 
@@ -26,20 +25,11 @@ def add(request: Request, _: AdminDep, session: ReadDep) -> Response:
     return render(request, "checkpoints/add.html", page=add_page(session))
 
 
-@router.post("/checkpoints/add", max_body_size=CHECKPOINT_LIMIT)
-def send(
-    form: CheckpointFormDep, account: AdminDep, database: DatabaseDep, now: NowDep, settings: SettingsDep
-) -> Response:
-    """Keep what was sent and queue its check. Copying takes a while, so no transaction is open meanwhile."""
-    files = [
-        (upload.filename, upload.file)
-        for upload in form.getlist("files")
-        if isinstance(upload, UploadFile) and upload.filename
-    ]
-    with kept_upload(files, artifacts=settings.artifacts) as kept, database.session_scope() as session:
-        intake = add_intake(
-            session, kept, now=now, name=text_of(form, "name"), base=text_of(form, "base"), account_id=account.id
-        )
+@router.post("/checkpoints/add", max_body_size=LIMIT)
+def send(sent: SentCheckpointDep, account: AdminDep, session: WriteDep, now: NowDep) -> Response:
+    """Queue the check of what was sent."""
+    name, base = (sent.fields.get(field, "") for field in ("name", "base"))
+    intake = add_intake(session, sent.kept, now=now, name=name, base=base, account_id=account.id)
     return RedirectResponse(f"/checkpoints/uploads/{intake.id}", status_code=303)
 
 

@@ -16,16 +16,8 @@ _LARGEST = 64_000_000
 LIMIT = 20 * _LARGEST
 """What the server cuts off without a word, for routes that take ``FormDep``: it must let our sentence come first."""
 
-_LARGEST_CHECKPOINT = 4_000_000_000
-"""Bytes of a request that brings a checkpoint: rank 256 on every layer of a 7B model in 16-bit numbers is 1.3 GB."""
-
-CHECKPOINT_LIMIT = 2 * _LARGEST_CHECKPOINT
-"""The same, for the route that takes ``CheckpointFormDep``."""
-
 _MOST_FIELDS = 10_000
 _LARGEST_FIELD = 1_000_000
-_MOST_CHECKPOINT_FILES = 100
-"""More than are taken, so that our sentence comes first."""
 
 
 async def sent_form(request: Request, _: AdminDep) -> AsyncIterator[FormData]:
@@ -44,24 +36,6 @@ async def sent_form(request: Request, _: AdminDep) -> AsyncIterator[FormData]:
 
 
 FormDep = Annotated[FormData, Depends(sent_form, scope="function")]
-
-
-async def sent_checkpoint(request: Request, _: AdminDep) -> AsyncIterator[FormData]:
-    """A form that brings a checkpoint; its files lie on the disk while it is read.
-
-    Raises:
-        TooLargeError: it has more bytes than a checkpoint may have.
-    """
-    if int(request.headers.get("content-length") or 0) > _LARGEST_CHECKPOINT:
-        raise TooLargeError(
-            f"A checkpoint may have {_LARGEST_CHECKPOINT // 1_000_000_000} GB. Nothing was stored. An adapter is far "
-            "smaller: leave the base model and the optimizer's state out."
-        )
-    async with request.form(max_files=_MOST_CHECKPOINT_FILES, max_fields=10, max_part_size=_LARGEST_FIELD) as form:
-        yield form
-
-
-CheckpointFormDep = Annotated[FormData, Depends(sent_checkpoint, scope="function")]
 
 
 def text_of(form: FormData, field: str) -> str:

@@ -16,7 +16,7 @@ from app.models import Checkpoint, Intake, Job
 from app.services import eval_batches
 from app.services import intake as intakes
 from app.services.intake import TakenIn
-from app.web import uploads
+from app.web import checkpoint_form
 from tests.factories import NOW, Study, make_adapter, make_base, make_study, sha256
 from tests.fixtures import on_sqlite
 from tests.uploads import stored_intake
@@ -76,7 +76,7 @@ def test_the_two_files_may_come_by_themselves(app: FastAPI, admin: TestClient) -
     [
         ([("", b"")], {}, 422, "No file was chosen"),
         ([("a.zip", b"")], {}, 422, "a.zip is empty"),
-        ([(f"{number}.json", b"x") for number in range(12)], {}, 422, "12 files were sent"),
+        ([(f"{number}.json", b"x") for number in range(12)], {}, 422, "More than 8 files were sent"),
         ([("a.zip", b"x")], {"name": "../up"}, 422, "cannot be the name of a checkpoint"),
         ([("a.zip", b"x")], {"base": "huge"}, 404, "There is no base model"),
     ],
@@ -93,12 +93,53 @@ def test_what_cannot_be_added_is_said_and_leaves_nothing(
 
 
 @pytest.mark.usefixtures("base")
-def test_too_large_is_said_before_anything_is_read(
-    app: FastAPI, admin: TestClient, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("declared", [True, False])
+def test_too_large_is_said_whatever_was_declared(
+    declared: bool, app: FastAPI, admin: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(uploads, "_LARGEST_CHECKPOINT", 100)
-    answer = send(admin, ("a.zip", b"x" * 1000))
+    monkeypatch.setattr(checkpoint_form, "_LARGEST", 400)
+    body = multipart(b"x" * 1000)
+    content = body if declared else iter([body[:300], body[300:]])
+    answer = admin.post("/checkpoints/add", content=content, headers=MULTIPART)
     assert (answer.status_code, "A checkpoint may have" in answer.text) == (413, True)
+    assert list(app.state.settings.artifacts.glob("uploads/*")) == []
+
+
+MULTIPART = {"content-type": "multipart/form-data; boundary=edge"}
+
+
+def multipart(content: bytes, disposition: bytes = b'form-data; name="files"; filename="a.zip"') -> bytes:
+    return b"--edge\r\nContent-Disposition: " + disposition + b"\r\n\r\n" + content + b"\r\n--edge--\r\n"
+
+
+@pytest.mark.usefixtures("base")
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (multipart(b"x"), "text/plain"),
+        (multipart(b"x"), "multipart/form-data"),
+        (multipart(b"x")[:40], MULTIPART["content-type"]),
+        (b"nonsense", MULTIPART["content-type"]),
+        (b"", MULTIPART["content-type"]),
+        (multipart(b"x", b'form-data; name="' + b"x" * 20_000 + b'"'), MULTIPART["content-type"]),
+        (multipart(b"x" * 20_000, b'form-data; name="name"'), MULTIPART["content-type"]),
+    ],
+)
+def test_a_form_that_arrives_broken_leaves_nothing(body: bytes, kind: str, app: FastAPI, admin: TestClient) -> None:
+    answer = admin.post("/checkpoints/add", content=body, headers={"content-type": kind})
+    assert (answer.status_code, "nothing was added" in answer.text) == (422, True), answer.text
+    assert list(app.state.settings.artifacts.glob("uploads/*")) == []
+
+
+@pytest.mark.usefixtures("base")
+def test_an_upload_that_ends_in_the_middle_is_not_taken_for_whole(app: FastAPI, admin: TestClient) -> None:
+    whole = multipart(b"first").removesuffix(b"--\r\n") + b"\r\n" + multipart(b"x" * 1000)
+    assert admin.post("/checkpoints/add", content=whole, headers=MULTIPART).status_code == 303
+    kept = list(app.state.settings.artifacts.glob("uploads/*"))
+    cut = whole[:-30]
+    answer = admin.post("/checkpoints/add", content=cut, headers=MULTIPART)
+    assert (answer.status_code, "arrived broken" in answer.text) == (422, True), answer.text
+    assert list(app.state.settings.artifacts.glob("uploads/*")) == kept
 
 
 def test_without_a_base_model_the_page_says_what_comes_first(admin: TestClient) -> None:
