@@ -133,7 +133,7 @@ def test_a_form_that_arrives_broken_leaves_nothing(body: bytes, kind: str, app: 
 
 @pytest.mark.usefixtures("base")
 def test_an_upload_that_ends_in_the_middle_is_not_taken_for_whole(app: FastAPI, admin: TestClient) -> None:
-    whole = multipart(b"first").removesuffix(b"--\r\n") + b"\r\n" + multipart(b"x" * 1000)
+    whole = multipart(b"first").removesuffix(b"--edge--\r\n") + multipart(b"x" * 1000)
     assert admin.post("/checkpoints/add", content=whole, headers=MULTIPART).status_code == 303
     kept = list(app.state.settings.artifacts.glob("uploads/*"))
     cut = whole[:-30]
