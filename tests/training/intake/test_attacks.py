@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import PeftModel
 
 from tests.training.intake.attacks import ATTACKS, Attack
 from tests.training.intake.packing import Honest, honest, sent
@@ -99,3 +100,18 @@ def test_the_witness_would_notice_a_changed_base(witness: Witness) -> None:
         assert not torch.equal(witness.logits(), before)
         weight.copy_(kept)
     assert torch.equal(witness.logits(), before)
+
+
+def test_without_an_intake_the_library_lets_an_upload_rewrite_the_base(
+    good: Honest, tiny_base: Path, adapters: dict[str, Path], tmp_path: Path
+) -> None:
+    """Why all of this is here. When this fails, peft has closed the hole, and the intake may ask for less."""
+    model, _ = base.load_base(tiny_base, CPU, torch.float32)
+    loaded = PeftModel.from_pretrained(model, adapters["narrow"], adapter_name="narrow")
+    norm = model.model.norm.weight
+    before = norm.detach().clone()
+    files = good.files(tensors={"base_model.model.model.norm.weight": before + 1})
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    loaded.load_adapter(tmp_path, adapter_name="hostile")
+    assert not torch.equal(norm, before)
