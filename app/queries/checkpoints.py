@@ -10,8 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.errors import NotFoundError
 from app.domain.terms import CheckpointKind
-from app.models import BaseModel, BatchCheckpoint, Checkpoint, Dataset, EvalBatch, Intake, Run
-from app.queries.intake import IntakeRow, intake_rows
+from app.models import BaseModel, BatchCheckpoint, Checkpoint, Dataset, EvalBatch, Run
 from app.queries.paging import FIRST_PAGE, Wanted, Window, find
 
 
@@ -56,8 +55,6 @@ class CheckpointPage:
     dataset_id: uuid.UUID | None
     dataset: str
     batches: tuple[tuple[uuid.UUID, str], ...]
-    uploads: tuple[IntakeRow, ...]
-    """How it came here, where somebody brought it; the same content may have been brought several times."""
 
 
 _NEWEST_FIRST = (Checkpoint.created_at.desc(), Checkpoint.name)
@@ -151,5 +148,4 @@ def checkpoint_page(session: Session, checkpoint_id: uuid.UUID) -> CheckpointPag
         dataset_id=dataset.id if dataset else None,
         dataset=f"{dataset.name} v{dataset.version}" if dataset else "",
         batches=tuple((row.id, row.name) for row in batches),
-        uploads=intake_rows(session, Intake.checkpoint_id == checkpoint_id),
     )

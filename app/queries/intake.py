@@ -100,6 +100,11 @@ def intake_row(session: Session, intake_id: uuid.UUID) -> IntakeRow:
     return rows[0]
 
 
+def uploads_of(session: Session, checkpoint_id: uuid.UUID) -> tuple[IntakeRow, ...]:
+    """How a checkpoint came here, where somebody brought it, newest first: the same content may come several times."""
+    return intake_rows(session, Intake.checkpoint_id == checkpoint_id)
+
+
 def add_page(session: Session) -> AddPage:
     """The page that adds checkpoints."""
     ready = select(BaseModel.name).where(BaseModel.state == BaseModelState.READY).order_by(BaseModel.name)
