@@ -15,6 +15,7 @@ from app.cli import (
     evaluating,
     exporting,
     importing,
+    intake,
     judges,
     judging,
     library,
@@ -51,6 +52,9 @@ cli.add_typer(library.suites, name="suites")
 cli.add_typer(library.datasets, name="datasets")
 cli.command()(training.train)
 cli.add_typer(training.runs, name="runs")
+training.checkpoints.command("add")(intake.add)
+training.checkpoints.command("delete")(intake.delete)
+training.checkpoints.command("clean")(intake.clean)
 cli.add_typer(training.checkpoints, name="checkpoints")
 cli.command()(evaluating.launch)
 cli.add_typer(evaluating.batches, name="batches")

@@ -23,6 +23,7 @@ from app.web import (
     exports,
     frozen_reports,
     home,
+    intake,
     join,
     judges,
     judging,
@@ -86,7 +87,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(metrics.MeterMiddleware)
     errors.install(app)
     for module in (
-        enter, join, account, tokens, home, datasets, models, suites, runs, batches, judging, raters, judges,
+        enter, join, account, tokens, home, datasets, models, suites, intake, runs, batches, judging, raters, judges,
         pairs, vote, yours, results, frozen_reports, exports, operations, ready, metrics, api_docs,
     ):  # fmt: skip
         app.include_router(module.router, include_in_schema=False)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +37,20 @@ class Effect:
     passed: bool
     reason: str
     """Why it did not pass; empty where it did."""
+    layers: Mapping[str, float] = field(default_factory=dict)
+    """Frobenius norm of the update of each layer, by its name."""
 
 
-def measure_effect(base_folder: Path, adapter_folder: Path, probes: Sequence[str] = PROBES) -> Effect:
+def measure_effect(
+    base_folder: Path, adapter_folder: Path, probes: Sequence[str] = PROBES, *, device: str = "auto"
+) -> Effect:
     """Load base and adapter as generation does and compare their next-token distributions.
 
     Raises:
         BaseModelError, AdapterError: one of the two cannot be loaded.
     """
-    device = base.pick_device()
-    model, tokenizer = base.load_base(base_folder, device, base.pick_dtype(device))
+    place = base.pick_device(device)
+    model, tokenizer = base.load_base(base_folder, place, base.pick_dtype(place))
     pairs = read_adapter(adapter_folder)
     stack = MaskedLora(model, {"adapter": pairs})
     with stack.rows([None]):
@@ -81,7 +85,8 @@ def judge_effect(without: torch.Tensor, with_adapter: torch.Tensor, pairs: Mappi
     """Compare logits [probes, vocabulary] of the base without and with the adapter, and weigh its update."""
     first, second = torch.log_softmax(without, -1), torch.log_softmax(with_adapter, -1)
     kl = (first.exp() * (first - second)).sum(-1)
-    norm = math.sqrt(max(0.0, math.fsum(pair.squared_norm() for pair in pairs.values())))
+    squares = {layer: max(0.0, pair.squared_norm()) for layer, pair in pairs.items()}
+    norm = math.sqrt(math.fsum(squares.values()))
     mean, largest = float(kl.mean()), float(kl.max())
     reason = ""
     if not (math.isfinite(norm) and math.isfinite(mean) and math.isfinite(largest)):
@@ -90,4 +95,5 @@ def judge_effect(without: torch.Tensor, with_adapter: torch.Tensor, pairs: Mappi
         reason = f"the adapter's weights are zero (norm {norm:.1e}), so it is the base itself"
     elif largest < SMALLEST_KL:
         reason = f"the adapter does not change what the base says (KL {largest:.1e})"
-    return Effect(mean, largest, norm, not reason, reason)
+    layers = {layer: math.sqrt(square) for layer, square in sorted(squares.items())}
+    return Effect(mean, largest, norm, not reason, reason, layers)

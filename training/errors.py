@@ -69,3 +69,11 @@ class TensorFileError(TrainingError):
 
 class ChatTemplateError(TrainingError):
     """The base model's chat template is missing, or cannot render or split these messages."""
+
+
+class IntakeError(TrainingError):
+    """An uploaded checkpoint is refused; ``reason`` is what is wrong with it, without a full stop."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The upload was refused: {reason}. Nothing of it was kept.")
+        self.reason = reason

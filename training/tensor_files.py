@@ -7,15 +7,21 @@ and so that hashing streams through files of any size without torch.
 import hashlib
 import json
 import math
+import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from training.errors import TensorFileError
 
 MAX_HEADER_BYTES = 100_000_000
+MOST_DIMENSIONS = 8
+LARGEST_NUMBER = 1 << 62
+"""Of a shape or an offset: a product of endless numbers would take as long as the file that holds them likes."""
 CHUNK_BYTES = 1 << 22
 ITEM_BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
@@ -40,16 +46,26 @@ class StoredTensor:
         return math.prod(self.shape)
 
 
-def read_tensors(file: Path) -> list[StoredTensor]:
-    """The tensors of one safetensors file, in the order of their bytes.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A tensor to be written under ``name``, from where it lies; ``transposed`` turns a matrix round."""
+
+    name: str
+    source: StoredTensor
+    transposed: bool = False
+
+
+def read_tensors(file: Path, *, largest_header: int = MAX_HEADER_BYTES) -> list[StoredTensor]:
+    """The tensors of one safetensors file, in the order of their bytes. ``largest_header`` in bytes.
 
     Raises:
-        TensorFileError: missing file, unreadable header, or offsets that do not cover the file exactly.
+        TensorFileError: missing file, unreadable header, a name that is there twice, or offsets that do not
+            cover the file exactly.
     """
     try:
         size = file.stat().st_size
         with file.open("rb") as stream:
-            header, data_start = _read_header(stream, size, file)
+            header, data_start = _read_header(stream, size, file, largest_header)
     except OSError as error:
         raise TensorFileError(f"{file} cannot be read: {error.strerror}") from error
     try:
@@ -81,8 +97,44 @@ def hash_tensors(files: Iterable[Path]) -> str:
         if index and tensors[index - 1].name == tensor.name:
             raise TensorFileError(f"{tensor.file} repeats the tensor {tensor.name} of another file")
         digest.update(json.dumps([tensor.name, tensor.dtype, list(tensor.shape)]).encode() + b"\n")
-        _update(digest, tensor)
+        for chunk in chunks_of(tensor):
+            digest.update(chunk)
     return digest.hexdigest()
+
+
+def write_tensors(file: Path, tensors: Iterable[Written]) -> None:
+    """Write a safetensors file, sorted by name, without metadata; one tensor at a time is in memory.
+
+    Raises:
+        TensorFileError: a source became shorter since it was read.
+        OSError: the disk is full.
+    """
+    ordered = sorted(tensors, key=lambda one: one.name)
+    header: dict[str, Any] = {}
+    position = 0
+    for tensor in ordered:
+        source = tensor.source
+        stop = position + source.stop - source.start
+        shape = source.shape[::-1] if tensor.transposed else source.shape
+        header[tensor.name] = {"dtype": source.dtype, "shape": list(shape), "data_offsets": [position, stop]}
+        position = stop
+    content = json.dumps(header).encode()
+    content += b" " * (-len(content) % 8)
+    with file.open("xb") as stream:
+        stream.write(struct.pack("<Q", len(content)) + content)
+        for tensor in ordered:
+            if tensor.transposed:
+                stream.write(_turned(tensor.source))
+            else:
+                stream.writelines(chunks_of(tensor.source))
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _turned(tensor: StoredTensor) -> bytes:
+    """A matrix the other way round; only whole elements move, so their format does not matter."""
+    elements = np.frombuffer(b"".join(chunks_of(tensor)), f"V{ITEM_BYTES[tensor.dtype]}")
+    return elements.reshape(tensor.shape).T.tobytes()
 
 
 def hash_file(file: Path) -> str:
@@ -91,14 +143,16 @@ def hash_file(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _read_header(stream: BinaryIO, size: int, file: Path) -> tuple[dict[str, Any], int]:
+def _read_header(stream: BinaryIO, size: int, file: Path, largest: int) -> tuple[dict[str, Any], int]:
     first = stream.read(8)
-    length = struct.unpack("<Q", first)[0] if len(first) == 8 else MAX_HEADER_BYTES + 1  # noqa: PLR2004
-    if length > min(MAX_HEADER_BYTES, size - 8):
+    length = struct.unpack("<Q", first)[0] if len(first) == 8 else largest + 1  # noqa: PLR2004
+    if length > min(largest, size - 8):
         raise TensorFileError(f"{file} is not a safetensors file, or only the beginning of one")
     try:
-        header = json.loads(stream.read(length))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        header = json.loads(stream.read(length), object_pairs_hook=_once)
+    except _RepeatedError as error:
+        raise TensorFileError(f"{file} is broken: its header names {error} twice") from error
+    except (ValueError, RecursionError) as error:
         raise TensorFileError(f"{file} is not a safetensors file: its header is not JSON") from error
     if not isinstance(header, dict):
         raise TensorFileError(f"{file} is not a safetensors file: its header is not an object")
@@ -106,10 +160,25 @@ def _read_header(stream: BinaryIO, size: int, file: Path) -> tuple[dict[str, Any
     return header, 8 + length
 
 
+class _RepeatedError(ValueError):
+    """A JSON object has one key twice, and readers differ in which they take."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _RepeatedError(key[:80])
+        found[key] = value
+    return found
+
+
 def _tensor(name: str, entry: Any, file: Path, data_start: int) -> StoredTensor:
     start, stop = entry["data_offsets"]
     shape = tuple(entry["shape"])
-    if not all(type(number) is int and number >= 0 for number in (*shape, start, stop)):
+    if len(shape) > MOST_DIMENSIONS:
+        raise ValueError(f"{name} has {len(shape)} dimensions")
+    if not all(type(number) is int and 0 <= number < LARGEST_NUMBER for number in (*shape, start, stop)):
         raise ValueError(f"{name} has a shape or an offset that is no whole number")
     tensor = StoredTensor(name, entry["dtype"], shape, file, data_start + start, data_start + stop)
     if tensor.count * ITEM_BYTES[tensor.dtype] != stop - start:
@@ -117,7 +186,8 @@ def _tensor(name: str, entry: Any, file: Path, data_start: int) -> StoredTensor:
     return tensor
 
 
-def _update(digest: "hashlib._Hash", tensor: StoredTensor) -> None:
+def chunks_of(tensor: StoredTensor) -> Iterator[bytes]:
+    """The bytes of a tensor, piece by piece; every piece is a whole number of elements."""
     remaining = tensor.stop - tensor.start
     with tensor.file.open("rb") as stream:
         stream.seek(tensor.start)
@@ -125,5 +195,5 @@ def _update(digest: "hashlib._Hash", tensor: StoredTensor) -> None:
             chunk = stream.read(min(CHUNK_BYTES, remaining))
             if not chunk:
                 raise TensorFileError(f"{tensor.file} became shorter while it was read")
-            digest.update(chunk)
             remaining -= len(chunk)
+            yield chunk

@@ -19,7 +19,7 @@ from app.domain.terms import JobKind, JobState
 from app.log import configure_logging, get_logger
 from app.models import Job
 from training.errors import Cancelled, TrainingError
-from worker import fetch, generate, judge, snapshot, train
+from worker import fetch, generate, intake, judge, snapshot, train
 from worker.claim import Claim, LostJobError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ WORK: dict[JobKind, Callable[[Claim, Stop], None]] = {
     JobKind.GENERATE: generate.run,
     JobKind.JUDGE: judge.run,
     JobKind.SNAPSHOT: snapshot.run,
+    JobKind.INTAKE: intake.run,
 }
 _ASK_SECONDS = 0.5
 

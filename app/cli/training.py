@@ -181,7 +181,7 @@ def checkpoints_show(name: str, as_json: JsonFlag = False) -> None:
         "validation_loss": row.validation_loss,
         "size_bytes": row.size_bytes,
         "folder": page.folder,
-        "effect": page.effect,
+        "effect": page.effect if as_json else {key: page.effect[key] for key in page.effect if key != "layers"},
         "batches": [name for _, name in page.batches],
     }
     if as_json:

@@ -102,6 +102,23 @@ class BaseModelSource(StrEnum):
     LOCAL = "local"
 
 
+class IntakeState(StrEnum):
+    """How far an uploaded checkpoint is."""
+
+    WAITING = "waiting"
+    CHECKING = "checking"
+    READY = "ready"
+    REFUSED = "refused"
+
+
+class Keep(StrEnum):
+    """Which checkpoint of a run a clean-up leaves, beside those that a result depends on."""
+
+    BEST = "best"
+    """The one with the lowest validation loss; of a run that measured none, the last."""
+    LAST = "last"
+
+
 class RunKind(StrEnum):
     """How a run learns: from conversations or from preferences."""
 
@@ -196,6 +213,8 @@ class JobKind(StrEnum):
     GENERATE = "generate"
     JUDGE = "judge"
     SNAPSHOT = "snapshot"
+    INTAKE = "intake"
+    """Checks an uploaded checkpoint before anything else may touch it."""
 
 
 class Queue(StrEnum):

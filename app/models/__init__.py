@@ -7,6 +7,7 @@ from app.models.checkpoint import Checkpoint
 from app.models.dataset import Dataset
 from app.models.eval_batch import BatchCheckpoint, EvalBatch
 from app.models.event import Event
+from app.models.intake import Intake
 from app.models.job import Job, Worker
 from app.models.judge import Judge, JudgeCall, Judging
 from app.models.pair import Pair, Tally
@@ -29,6 +30,7 @@ __all__ = [
     "EntryLink",
     "EvalBatch",
     "Event",
+    "Intake",
     "Invite",
     "Job",
     "Judge",

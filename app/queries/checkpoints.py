@@ -51,7 +51,7 @@ class CheckpointPage:
     origin: tuple[tuple[str, str], ...]
     """What is told of a checkpoint whose weights are not here, as (word, value)."""
     effect: dict[str, Any]
-    """kl_mean, kl_max (nats), delta_norm, passed, reason; empty for a bare base."""
+    """kl_mean, kl_max (nats), delta_norm, passed, reason, and layers: norm by name; empty for a bare base."""
     dataset_id: uuid.UUID | None
     dataset: str
     batches: tuple[tuple[uuid.UUID, str], ...]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from app.domain import words
 from app.domain.quality import in_halves
 from app.providers.prices import MICRO, in_words
-from app.web import charts, markdown, scales
+from app.web import charts, layer_map, markdown, scales
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 UNKNOWN = "\N{EN DASH}"
@@ -173,6 +173,7 @@ FILTERS: dict[str, Callable[..., object]] = {
     "forest": charts.forest,
     "gap_scale": scales.gap_scale,
     "halves": in_halves,
+    "layer_map": layer_map.layer_map,
     "loss_plot": charts.loss_plot,
     "markdown": markdown.render,
     "model_name": model_name,

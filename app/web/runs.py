@@ -12,6 +12,7 @@ from app.domain.errors import NotFoundError
 from app.domain.recipes import find_recipe, shipped_recipes
 from app.models import Run
 from app.queries.checkpoints import checkpoint_page, checkpoints_page
+from app.queries.intake import uploads_of
 from app.queries.model_card import model_card
 from app.queries.runs import run_page, runs_page
 from app.queries.trajectory import trajectories
@@ -103,4 +104,5 @@ def checkpoint_card(_: AdminDep, session: ReadDep, checkpoint_id: uuid.UUID) -> 
 @router.get("/checkpoints/{checkpoint_id}")
 def checkpoint(request: Request, _: AdminDep, session: ReadDep, checkpoint_id: uuid.UUID) -> Response:
     """One checkpoint with its lineage."""
-    return render(request, "checkpoints/one.html", page=checkpoint_page(session, checkpoint_id))
+    page, uploads = checkpoint_page(session, checkpoint_id), uploads_of(session, checkpoint_id)
+    return render(request, "checkpoints/one.html", page=page, uploads=uploads)

@@ -30,6 +30,7 @@ from tests.factories import (
 )
 from tests.fixtures import on_sqlite
 from tests.judged import OPUS, a_judge, work
+from tests.uploads import stored_intake
 from tests.web.addresses import addresses, filled
 
 EVENTS = "/live"
@@ -49,6 +50,7 @@ def ids_of(app: FastAPI, study: Study) -> dict[str, object]:
             "batch_id": study.batch.id,
             "suite_id": study.suite.id,
             "checkpoint_id": study.adapters[0].id,
+            "intake_id": stored_intake(session, checkpoint_id=study.adapters[0].id).id,
             "pair_id": pairs_of(session, study.batch)[0].id,
             "run_id": study.adapters[0].run_id,
             "dataset_id": session.scalars(select(Dataset.id)).first(),
@@ -127,7 +129,8 @@ def test_names_are_text_and_never_markup(app: FastAPI, admin: TestClient, study:
 
 @on_sqlite
 def test_fragments_are_parts_of_their_pages(app: FastAPI, admin: TestClient, study: Study) -> None:
-    judge_id = ids_of(app, study)["judge_id"]
+    ids = ids_of(app, study)
+    judge_id, intake_id = ids["judge_id"], ids["intake_id"]
     with app.state.database.session_scope() as session:
         a_judge(session, "not asked yet", OPUS)
     for fragment, page in (
@@ -142,6 +145,7 @@ def test_fragments_are_parts_of_their_pages(app: FastAPI, admin: TestClient, stu
         (f"/raters/{study.batch.id}/list", f"/raters/{study.batch.id}"),
         (f"/batches/{study.batch.id}/judges", f"/batches/{study.batch.id}"),
         (f"/batches/{study.batch.id}/projection", f"/batches/{study.batch.id}"),
+        (f"/checkpoints/uploads/{intake_id}/check", f"/checkpoints/uploads/{intake_id}"),
         ("/judges/list", "/judges"),
         (f"/judges/{judge_id}/batches", f"/judges/{judge_id}"),
         (f"/vote/{study.batch.id}/ballot", f"/vote/{study.batch.id}"),

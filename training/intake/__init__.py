@@ -1,0 +1,1 @@
+"""Checkpoint intake: an upload is hostile until proven otherwise, and only our own copy of it is ever loaded."""
