@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.domain.pairing import MAX_RESPONSES
-from app.domain.planner import detectable
+from app.domain.power import smallest
 from app.domain.words import percent
 from app.models import Prompt
 from app.queries.lookup import find_suite
@@ -39,7 +39,7 @@ def plan_view(
         return PlanView(f"{prompts} prompts are waiting: choose at least one challenger.", ())
     pairs = prompts * replicates * challengers
     responses = prompts * replicates * (challengers + 1)
-    rate = detectable(prompts, votes_per_pair, replicates)
+    rate = smallest(prompts, votes_per_pair * replicates)
     power = (
         f"can tell a true win rate of {percent(rate)} or more from 50%, four times out of five"
         if rate is not None
