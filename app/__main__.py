@@ -18,6 +18,7 @@ from app.cli import (
     judges,
     judging,
     library,
+    planning,
     raters,
     sample,
     serve,
@@ -53,6 +54,7 @@ cli.command()(training.train)
 cli.add_typer(training.runs, name="runs")
 cli.add_typer(training.checkpoints, name="checkpoints")
 cli.command()(evaluating.launch)
+evaluating.batches.command("plan")(planning.batches_plan)
 cli.add_typer(evaluating.batches, name="batches")
 cli.command()(evaluating.status)
 cli.command()(evaluating.report)

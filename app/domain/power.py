@@ -26,6 +26,8 @@ from app.domain.planner import USUAL, Assumptions, exact_votes, power, votes_nee
 EVEN = 0.5
 _SMALLEST_EFFECT = 1e-4
 _ROUNDING = 1e-9
+_ALMOST_SURE = 1 - _ROUNDING
+"""Nothing that is drawn is certain; a sum of many small numbers may say it is."""
 _MOST_EXACT = 2_048
 """Independent decisive votes up to which all of this is exact. Beyond, a win rate of 54% is told from one half, and the
 normal approximation is as good."""
@@ -123,7 +125,7 @@ def _exact(votes: int, prompts: int, wins: float, assumptions: Assumptions) -> f
     lost = stopped - won
     with np.errstate(divide="ignore", invalid="ignore"):  # a rate of 1 never loses
         weight = won * np.log(2 * wins) + np.where(lost == 0, 0.0, lost * np.log(2 - 2 * wins))
-    return min(1.0, float((likely * np.exp(weight)).sum()))
+    return min(_ALMOST_SURE, float((likely * np.exp(weight)).sum()))
 
 
 def _two_figures(count: int) -> int:
