@@ -18,6 +18,7 @@ from app.domain.judge_words import (
     SIMULATED_JUDGES,
     agreement_words,
     ceiling_words,
+    gap_words,
     judged_words,
     length_words,
     position_words,
@@ -25,6 +26,7 @@ from app.domain.judge_words import (
     unparsed_words,
 )
 from app.domain.length import LengthCard, Measured, length_card
+from app.domain.marginals import Gap, paired_gap
 from app.domain.position import BOTH_WAYS, Places, Swaps, outcome_of
 from app.domain.tally import ClusterSums, Summary, Tally, summarise
 from app.domain.terms import CallState, Domain, JudgingState, Outcome, SwapMode, UnparsedReason
@@ -54,6 +56,9 @@ class JudgeCells:
     length: LengthCard | None
     """``None`` for all together."""
     length_sentence: str = ""
+    gap: Gap | None = None
+    """How much more often it prefers the challenger than people do on the same pairs; ``None`` without such a pair."""
+    gap_sentence: str = ""
 
 
 @dataclass(frozen=True)
@@ -245,7 +250,20 @@ def _judge(
     label = SIMULATED_JUDGES if judge.simulated else ""
     cells = _cells(judge.name, seen, pairs, lambda *of: judged_words(judge.name, second, first, *of))
     words = length_words(judge.name, second, length)
-    return JudgeCells(judge.name, judge.simulated, label + cells.sentence, *cells[1:], length, label + words)
+    gap = _gap(seen)
+    leans = label + gap_words(judge.name, second, gap) if gap else ""
+    told_by_judge = label + cells.sentence
+    return JudgeCells(judge.name, judge.simulated, told_by_judge, *cells[1:], length, label + words, gap, leans)
+
+
+def _gap(seen: Iterable[_Seen]) -> Gap | None:
+    """The judge against people, on the pairs that both have seen."""
+    both = [one for one in seen if one.pair.tally.n]
+    return paired_gap(
+        [str(one.pair.prompt_id) for one in both],
+        [one.y for one in both],
+        [one.pair.tally.score / one.pair.tally.n for one in both],
+    )
 
 
 def _cells(
