@@ -221,7 +221,8 @@ def _matchup(
     *,
     simulated: int,
 ) -> JudgedMatchup:
-    each = tuple(_judge(judge, first, second, pairs, values[judge.voter_id], told) for judge in judges)
+    people = SIMULATED if simulated else ""
+    each = tuple(_judge(judge, first, second, pairs, values[judge.voter_id], told, people) for judge in judges)
     everything = [
         _Seen(pair, of_judge[pair.pair_id])
         for of_judge in values.values()
@@ -231,14 +232,21 @@ def _matchup(
     some = any(judge.simulated for judge in judges)
     cells = _cells(ALL, everything, pairs, lambda *of: together_words(len(judges), second, first, *of))
     together = JudgeCells(ALL, some, _label(SIMULATED_JUDGES if some else "", cells.sentence), *cells[1:], None)
-    label = SIMULATED_JUDGES if some else SIMULATED if simulated else ""
+    label = SIMULATED_JUDGES if some else people
     combined = combined_result(second, first, pairs, list(values.values()), label)
     return JudgedMatchup(first, second, together, each, combined)
 
 
 def _judge(
-    judge: Asked, first: str, second: str, pairs: Sequence[PairTally], values: Mapping[uuid.UUID, float], told: Heard
+    judge: Asked,
+    first: str,
+    second: str,
+    pairs: Sequence[PairTally],
+    values: Mapping[uuid.UUID, float],
+    told: Heard,
+    people: str,
 ) -> JudgeCells:
+    """``people``: how sentences begin that votes of people went into."""
     seen = [_Seen(pair, values[pair.pair_id]) for pair in pairs if pair.pair_id in values]
     measured = [
         Measured(str(one.pair.prompt_id), told.longer_by[one.pair.pair_id], one.y)
@@ -251,7 +259,7 @@ def _judge(
     cells = _cells(judge.name, seen, pairs, lambda *of: judged_words(judge.name, second, first, *of))
     words = length_words(judge.name, second, length)
     gap = _gap(seen)
-    leans = label + gap_words(judge.name, second, gap) if gap else ""
+    leans = (label or people) + gap_words(judge.name, second, gap) if gap else ""
     told_by_judge = label + cells.sentence
     return JudgeCells(judge.name, judge.simulated, told_by_judge, *cells[1:], length, label + words, gap, leans)
 
