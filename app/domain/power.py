@@ -34,8 +34,8 @@ normal approximation is as good."""
 _LIVE_FACTOR = 1.9
 """What reading after every vote costs beyond that; it grows with the votes, and has come to this there."""
 _SMALLEST_TABLE = 64
-_NEARLY = 1.05
-"""So many prompts more or less change no figure that is shown, and share a table."""
+_NEARLY = 1.1
+_TENTH = 0.1
 
 
 class Stops(NamedTuple):
@@ -116,10 +116,12 @@ def _exact(votes: int, prompts: int, wins: float, assumptions: Assumptions) -> f
     if not assumptions.live:
         return power(votes, wins, assumptions.alpha)
     size = max(_SMALLEST_TABLE, 1 << (votes - 1).bit_length())
-    first_round = _two_figures(round(prompts * (1 - assumptions.tie_rate)))
+    # Both only say how well the variance is known by then. Rounded, plans that are nearly alike share a table.
+    decisive = max(_TENTH, round(1 - assumptions.tie_rate, 1))
+    first_round = round(_two_figures(prompts) * decisive)
     if first_round * _NEARLY >= votes:
         first_round = size
-    found = _stops(size, min(first_round, size), 1 - assumptions.tie_rate, assumptions.alpha)
+    found = _stops(size, min(first_round, size), decisive, assumptions.alpha)
     there = found.votes <= votes
     stopped, won, likely = found.votes[there], found.wins[there], found.probability[there]
     lost = stopped - won
@@ -152,10 +154,10 @@ def _stops(votes: int, first_round: int, decisive: float, alpha: float) -> Stops
         wins = max(wins, (count + 1) // 2)
         while wins <= count and log_e_value(EVEN, shrunk * wins, shrunk * count) < -math.log(alpha):
             wins += 1
-        for left_out in (*range(count - wins + 1), *range(wins, count + 1)):
-            if still[left_out] > 0:
-                found.append((count, left_out, float(still[left_out])))
-                still[left_out] = 0.0
+        few, many = still[: max(0, count - wins + 1)], still[wins:]
+        for start, part in ((0, few), (wins, many)):
+            found += [(count, start + int(place), float(part[place])) for place in np.flatnonzero(part)]
+            part[:] = 0.0
     columns = np.array(found).reshape(-1, 3).T
     return Stops(columns[0].astype(np.int_), columns[1].astype(np.int_), columns[2])
 
