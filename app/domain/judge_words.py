@@ -157,8 +157,14 @@ def _apart(gap: float) -> str:
 
 
 def _signed(gap: float) -> str:
-    points = round(100 * gap)
-    return f"{points:+d}".replace("-", "\N{MINUS SIGN}") if points else "0"
+    """In points; what is not 0 is not shown as 0, or a range that ends there could not be told from one that holds it."""
+    points = 100 * gap
+    if abs(gap) < _SAME:
+        return "0"
+    for digits in (0, 1):
+        if round(abs(points), digits):
+            return f"{points:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return f"just {'over' if gap > 0 else 'under'} 0"
 
 
 def unparsed_words(who: str, replies: int, unparsed: int, lost: int) -> str:

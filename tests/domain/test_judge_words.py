@@ -1,9 +1,11 @@
 """Sentences about judges say who speaks, of how much, and no more than the numbers do."""
 
+from dataclasses import replace
+
 import pytest
 
 from app.domain.agreement import agreement
-from app.domain.intervals import live, too_early
+from app.domain.intervals import Interval, live, too_early
 from app.domain.judge_words import (
     agreement_words,
     ceiling_words,
@@ -164,6 +166,17 @@ def test_a_judge_leans_where_it_differs_from_people_in_one_direction() -> None:
     assert open_.endswith("Whether it leans to either side is open.")
     assert "4 points more" in open_
     assert "\N{MINUS SIGN}" in open_
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [(0.0, "to 0 points"), (-0.003, "to \N{MINUS SIGN}0.3 points"), (-0.0001, "to just under 0 points"),
+     (0.0001, "to just over 0 points"), (0.126, "to +13 points")],
+)  # fmt: skip
+def test_a_range_that_ends_near_0_does_not_seem_to_end_there(end: float, told: str) -> None:
+    gap = paired_gap(range(20), [0.0] * 20, [1.0] * 10 + [0.0] * 10)
+    assert gap is not None
+    assert told in gap_words("haiku", CHALLENGER, replace(gap, interval=Interval(-0.4, end)))
 
 
 OPEN = (
