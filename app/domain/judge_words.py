@@ -157,14 +157,13 @@ def _apart(gap: float) -> str:
 
 
 def _signed(gap: float) -> str:
-    """In points; what is not 0 is not shown as 0, or a range that ends there could not be told from one that holds it."""
-    points = 100 * gap
+    """In points. What is not 0 is not shown as 0: a range that ends there would seem to hold it, or not to."""
     if abs(gap) < _SAME:
         return "0"
-    for digits in (0, 1):
-        if round(abs(points), digits):
-            return f"{points:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
-    return f"just {'over' if gap > 0 else 'under'} 0"
+    digits = next((digits for digits in (0, 1) if round(100 * abs(gap), digits)), None)
+    if digits is None:
+        return f"just {'over' if gap > 0 else 'under'} 0"
+    return f"{100 * gap:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def unparsed_words(who: str, replies: int, unparsed: int, lost: int) -> str:
