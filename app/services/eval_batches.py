@@ -25,7 +25,6 @@ from app.services.slots import lapse
 BASE_WORD = "base"
 """In a plan: the bare base of the challengers."""
 
-
 _PLAN_RANGES = {
     "replicates": (1, 100),
     "votes_per_pair": (1, 100),
