@@ -19,6 +19,7 @@ from app.cli import (
     judges,
     judging,
     library,
+    planning,
     raters,
     sample,
     serve,
@@ -57,6 +58,7 @@ training.checkpoints.command("delete")(intake.delete)
 training.checkpoints.command("clean")(intake.clean)
 cli.add_typer(training.checkpoints, name="checkpoints")
 cli.command()(evaluating.launch)
+evaluating.batches.command("plan")(planning.batches_plan)
 cli.add_typer(evaluating.batches, name="batches")
 cli.command()(evaluating.status)
 cli.command()(evaluating.report)

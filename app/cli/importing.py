@@ -18,7 +18,7 @@ from app.db import get_database
 from app.domain.errors import BadInputError
 from app.domain.imports.formats import FORMATS
 from app.domain.imports.items import Log, Problem
-from app.domain.terms import VoterKind
+from app.domain.terms import Domain, VoterKind
 from app.services import import_plan, imports
 from app.services.import_gather import Gathered
 from app.services.import_plan import ImportPlan
@@ -40,6 +40,9 @@ def import_files(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="The files of one study; .gz is read, too.")],
     name: Annotated[str, typer.Option(help="What the eval batch is called.")],
     baseline: Annotated[str, typer.Option(help="The checkpoint that the others are compared with.")] = "",
+    domain: Annotated[
+        Domain, typer.Option(help="Where prompts lie of which the files do not tell it.")
+    ] = Domain.OUT_OF_DOMAIN,
     problems: Annotated[Path | None, typer.Option(help="Write every problem into this file, one a line.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -47,7 +50,7 @@ def import_files(
     settings = prepare()
     began = time.monotonic()
     with _told(problems) as log, console.status("Reading the files"):
-        gathered = imports.gather(format_name, paths, log)
+        gathered = imports.gather(format_name, paths, log, domain)
     planned = import_plan.plan(gathered, name, baseline=baseline)
     with progress_bar(_Rate(), shown=not as_json) as bar:
         task = bar.add_task("verdicts", total=len(gathered.verdicts))
@@ -60,6 +63,17 @@ def import_files(
         print_json({**told, "problems": [{**one._asdict()} for one in log.problems]})
         return
     _print(told, log, problems, complete=stored.complete)
+
+
+def _domain_words(told: dict[str, Any]) -> str:
+    number = told["without_domain"]
+    usual = Domain(told["counted_as"])
+    other = next(one for one in Domain if one is not usual)
+    count = "it counts" if number == 1 else "they count"
+    return (
+        f"The files do not tell the domain of {number:,} {'prompt' if number == 1 else 'prompts'}: {count} as "
+        f"{usual.value}. If that is wrong, import again with --domain {other.value} and another --name."
+    )
 
 
 @contextmanager
@@ -87,6 +101,8 @@ def _summary(gathered: Gathered, planned: ImportPlan, *, there: int, seconds: fl
         "format": gathered.format,
         "rows": log.read,
         "prompts": len(planned.prompts),
+        "without_domain": gathered.without_domain,
+        "counted_as": gathered.usual.value,
         "checkpoints": len(planned.members),
         "pairs": len(gathered.pairs),
         "verdicts": len(verdicts),
@@ -113,6 +129,8 @@ def _print(told: dict[str, Any], log: Log, problems: Path | None, *, complete: b
     console.print(
         f"{told['rows']:,} rows read, {log.refused:,} refused, {log.noted:,} taken with a note.", highlight=False
     )
+    if told["without_domain"]:
+        console.print(_domain_words(told), highlight=False, soft_wrap=True)
     told_first = sorted(log.problems, key=lambda one: one.taken)[:_SHOWN]
     for one in told_first:
         console.print(f"{'Taken' if one.taken else 'Refused'}: {one}", highlight=False, markup=False, soft_wrap=True)

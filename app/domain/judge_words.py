@@ -3,6 +3,7 @@
 from app.domain.agreement import Agreement
 from app.domain.intervals import Interval
 from app.domain.length import LengthCard
+from app.domain.marginals import Gap
 from app.domain.position import Places, Swaps
 from app.domain.tally import Summary, Tally
 from app.domain.words import Standing, open_question, percent, range_words, rate_words, shortage, verdict
@@ -15,6 +16,8 @@ _RARE = 0.05
 
 _WORTH_TELLING = 1.05
 """As how many votes a human vote counts at least before judges are said to help."""
+
+_SAME = 1e-9
 
 PLACES = 3
 _LEAST_P = 0.001
@@ -131,6 +134,36 @@ def length_words(who: str, challenger: str, card: LengthCard) -> str:
     if pull.phi_interval.high < 0:
         return f"{found} It is drawn to shorter texts, more than chance explains. {at_equal}"
     return f"{found} Whether length itself pulls it is open. {at_equal}"
+
+
+def gap_words(who: str, challenger: str, gap: Gap) -> str:
+    """Whether a judge favours the challenger more, or less, than people do on the same pairs, whatever its cause."""
+    rates = f"{who} has {challenger} win {percent(gap.one)}, and people {percent(gap.other)}"
+    found = f"On {_number(gap.n, _PAIRS)} that people voted on as well, {rates}: {_apart(gap.gap)}."
+    if gap.interval is None:
+        return f"{found} Too early for a range."
+    low, high = gap.interval
+    ranged = f"{found} On prompts like these it could be anywhere from {_signed(low)} to {_signed(high)} points."
+    if low <= 0 <= high:
+        return f"{ranged} Whether it leans to either side is open."
+    return f"{ranged} It leans {'to' if gap.gap > 0 else 'away from'} {challenger}, more than chance explains."
+
+
+def _apart(gap: float) -> str:
+    points = round(100 * abs(gap))
+    if not points:
+        return "the same" if abs(gap) < _SAME else "less than a point apart"
+    return f"{points} {'point' if points == 1 else 'points'} {'more' if gap > 0 else 'less'}"
+
+
+def _signed(gap: float) -> str:
+    """In points. What is not 0 is not shown as 0: a range that ends there would seem to hold it, or not to."""
+    if abs(gap) < _SAME:
+        return "0"
+    digits = next((digits for digits in (0, 1) if round(100 * abs(gap), digits)), None)
+    if digits is None:
+        return f"just {'over' if gap > 0 else 'under'} 0"
+    return f"{100 * gap:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def unparsed_words(who: str, replies: int, unparsed: int, lost: int) -> str:

@@ -7,7 +7,8 @@ So the figure is an "if", it stands beside what the whole plan can tell, and the
 from dataclasses import dataclass, replace
 
 from app.domain.intervals import Interval, too_early
-from app.domain.planner import USUAL, Assumptions, detectable, votes_needed
+from app.domain.planner import USUAL, Assumptions, votes_needed
+from app.domain.power import smallest
 from app.domain.tally import Summary, Tally
 from app.domain.words import EVEN, Standing, percent, shortage, verdict
 
@@ -90,7 +91,7 @@ def plan_words(plan: Plan, given: Assumptions) -> str:
     """What the whole plan can tell of one challenger."""
     prompts = "1 prompt" if plan.prompts == 1 else f"{plan.prompts:,} prompts"
     votes = "1 vote" if plan.votes_per_prompt == 1 else f"{plan.votes_per_prompt:,} votes"
-    rate = detectable(plan.prompts, plan.votes_per_pair, plan.replicates, given)
+    rate = smallest(plan.prompts, plan.votes_per_prompt, given)
     if rate is None:
         return f"The whole plan, {prompts} with {votes} each, is too small to tell any win rate from 50%."
     return (

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from app.domain.intervals import Interval
-from app.domain.resampling import MIN_PROMPTS, Floats, redrawn, sum_by
+from app.domain.resampling import MIN_PROMPTS, Floats, jackknife, sum_by
 
 _SAME = 1e-12
 _TWO = 2
@@ -132,7 +132,6 @@ def alpha_of_table(table: ArrayLike, distance: Distance = nominal) -> float | No
 def panel(
     prompts: ArrayLike,
     counts: ArrayLike,
-    rng: np.random.Generator,
     *,
     distance: Distance = ordinal,
     values: ArrayLike = (),
@@ -143,7 +142,6 @@ def panel(
     Args:
         prompts: length units, the prompt of each unit.
         counts: shape (units, q), votes per unit and category, see ``count_matrix``.
-        rng: draws prompts again.
         distance: how far apart two categories are, for alpha.
         values: what each category is worth, see ``krippendorffs_alpha``.
         alpha: how often an interval may miss.
@@ -166,9 +164,9 @@ def panel(
         votes=int(votes[votes >= _TWO].sum()),
         raw=float(shares[:, 1].sum()) / units if units else None,
         alpha=_number(alpha_of(coincidences.sum(axis=0))),
-        alpha_interval=redrawn(coincidences[compared], alpha_of, rng, alpha=alpha),
+        alpha_interval=jackknife(coincidences[compared], alpha_of, alpha=alpha),
         ac1=_number(_ac1(shares.sum(axis=0))),
-        ac1_interval=redrawn(shares, _ac1, rng, alpha=alpha) if compared.sum() >= MIN_PROMPTS else None,
+        ac1_interval=jackknife(shares, _ac1, alpha=alpha) if compared.sum() >= MIN_PROMPTS else None,
     )
 
 
@@ -176,7 +174,6 @@ def two_voters(
     prompts: ArrayLike,
     one: ArrayLike,
     other: ArrayLike,
-    rng: np.random.Generator,
     *,
     categories: int = 3,
     alpha: float = 0.05,
@@ -187,7 +184,6 @@ def two_voters(
         prompts: length n, the prompt of each pair that both voted on.
         one: length n, the category of each by the one voter: whole numbers from 0.
         other: the same by the other voter.
-        rng: draws prompts again.
         categories: how many there are, used or not.
         alpha: how often an interval may miss.
 
@@ -206,9 +202,9 @@ def two_voters(
     return TwoVoters(
         n=cells.size,
         kappa=_number(_kappa(total)),
-        kappa_interval=redrawn(tables, _kappa, rng, alpha=alpha),
+        kappa_interval=jackknife(tables, _kappa, alpha=alpha),
         ac1=_number(_ac1_of_tables(total)),
-        ac1_interval=redrawn(tables, _ac1_of_tables, rng, alpha=alpha),
+        ac1_interval=jackknife(tables, _ac1_of_tables, alpha=alpha),
     )
 
 

@@ -15,7 +15,6 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import bdtr, bdtrc, ndtri
 from scipy.stats import binom
 
@@ -27,8 +26,6 @@ LIVE_VOTES: Mapping[float, int] = MappingProxyType({0.55: 1472, 0.60: 348, 0.65:
 
 Looked at after every vote, one vote a prompt, no ties. Exact probabilities of the same give within 4% of them.
 """
-
-_SMALLEST_EFFECT = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +64,6 @@ def votes_needed(p: float, votes_per_prompt: int = 1, assumptions: Assumptions =
         ties = f"{assumptions.tie_rate:.0%} ties"
         raise ValueError(f"a true rate of {p} cannot be told from one half with {ties}")
     return math.ceil(_votes(effect, votes_per_prompt, assumptions))
-
-
-def detectable(
-    prompts: int,
-    votes_per_pair: int,
-    replicates: int,
-    assumptions: Assumptions = USUAL,
-) -> float | None:
-    """The smallest true win rate above one half that one matchup of a launch tells from it.
-
-    ``None`` when even the largest rate that the expected share of ties allows would be missed too often.
-    """
-    votes_per_prompt = votes_per_pair * replicates
-    votes = prompts * votes_per_prompt
-
-    def shortage(effect: float) -> float:
-        return _votes(effect, votes_per_prompt, assumptions) - votes
-
-    if votes == 0 or shortage(assumptions.largest_effect) > 0:
-        return None
-    return 0.5 + float(brentq(shortage, _SMALLEST_EFFECT, assumptions.largest_effect))
 
 
 def power(votes: int, p: float, alpha: float = 0.05) -> float:

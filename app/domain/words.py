@@ -105,10 +105,9 @@ def shortage(summary: Summary, votes: str = "votes") -> str:
         return f"it needs at least {MIN_PROMPTS} prompts with {votes} and has {summary.prompts}"
     if summary.decisive < MIN_DECISIVE:
         return f"it needs at least {MIN_DECISIVE} decisive {votes} and has {summary.decisive}"
-    return (
-        f"it needs the weight of at least {MIN_EFFECTIVE} independent {votes}, and these have that of about "
-        f"{math.floor(summary.n_eff)}"
-    )
+    about = min(round(summary.n_eff), MIN_EFFECTIVE - 1)  # 9.7 are no 10, and would be called enough
+    worth = f"about {about}" if about else "less than 1"
+    return f"it needs the weight of at least {MIN_EFFECTIVE} independent {votes}, and these have that of {worth}"
 
 
 def _counts(tally: Tally) -> str:

@@ -18,6 +18,7 @@ from app.domain.judge_words import (
     SIMULATED_JUDGES,
     agreement_words,
     ceiling_words,
+    gap_words,
     judged_words,
     length_words,
     position_words,
@@ -25,6 +26,7 @@ from app.domain.judge_words import (
     unparsed_words,
 )
 from app.domain.length import LengthCard, Measured, length_card
+from app.domain.marginals import Gap, paired_gap
 from app.domain.position import BOTH_WAYS, Places, Swaps, outcome_of
 from app.domain.tally import ClusterSums, Summary, Tally, summarise
 from app.domain.terms import CallState, Domain, JudgingState, Outcome, SwapMode, UnparsedReason
@@ -54,6 +56,9 @@ class JudgeCells:
     length: LengthCard | None
     """``None`` for all together."""
     length_sentence: str = ""
+    gap: Gap | None = None
+    """How much more often it prefers the challenger than people do on the same pairs; ``None`` without such a pair."""
+    gap_sentence: str = ""
 
 
 @dataclass(frozen=True)
@@ -216,7 +221,8 @@ def _matchup(
     *,
     simulated: int,
 ) -> JudgedMatchup:
-    each = tuple(_judge(judge, first, second, pairs, values[judge.voter_id], told) for judge in judges)
+    people = SIMULATED if simulated else ""
+    each = tuple(_judge(judge, first, second, pairs, values[judge.voter_id], told, people) for judge in judges)
     everything = [
         _Seen(pair, of_judge[pair.pair_id])
         for of_judge in values.values()
@@ -226,14 +232,21 @@ def _matchup(
     some = any(judge.simulated for judge in judges)
     cells = _cells(ALL, everything, pairs, lambda *of: together_words(len(judges), second, first, *of))
     together = JudgeCells(ALL, some, _label(SIMULATED_JUDGES if some else "", cells.sentence), *cells[1:], None)
-    label = SIMULATED_JUDGES if some else SIMULATED if simulated else ""
+    label = SIMULATED_JUDGES if some else people
     combined = combined_result(second, first, pairs, list(values.values()), label)
     return JudgedMatchup(first, second, together, each, combined)
 
 
 def _judge(
-    judge: Asked, first: str, second: str, pairs: Sequence[PairTally], values: Mapping[uuid.UUID, float], told: Heard
+    judge: Asked,
+    first: str,
+    second: str,
+    pairs: Sequence[PairTally],
+    values: Mapping[uuid.UUID, float],
+    told: Heard,
+    people: str,
 ) -> JudgeCells:
+    """``people``: how sentences begin that votes of people went into."""
     seen = [_Seen(pair, values[pair.pair_id]) for pair in pairs if pair.pair_id in values]
     measured = [
         Measured(str(one.pair.prompt_id), told.longer_by[one.pair.pair_id], one.y)
@@ -245,7 +258,20 @@ def _judge(
     label = SIMULATED_JUDGES if judge.simulated else ""
     cells = _cells(judge.name, seen, pairs, lambda *of: judged_words(judge.name, second, first, *of))
     words = length_words(judge.name, second, length)
-    return JudgeCells(judge.name, judge.simulated, label + cells.sentence, *cells[1:], length, label + words)
+    gap = _gap(seen)
+    leans = (label or people) + gap_words(judge.name, second, gap) if gap else ""
+    told_by_judge = label + cells.sentence
+    return JudgeCells(judge.name, judge.simulated, told_by_judge, *cells[1:], length, label + words, gap, leans)
+
+
+def _gap(seen: Iterable[_Seen]) -> Gap | None:
+    """The judge against people, on the pairs that both have seen."""
+    both = [one for one in seen if one.pair.tally.n]
+    return paired_gap(
+        [str(one.pair.prompt_id) for one in both],
+        [one.y for one in both],
+        [one.pair.tally.score / one.pair.tally.n for one in both],
+    )
 
 
 def _cells(

@@ -27,11 +27,13 @@ from app.queries.report_statistics import (
     ranking_told,
     raters_told,
     slices_told,
+    trajectories_told,
     variance,
 )
 from app.queries.results import Matchup, ResultsPage, results_page
 from app.queries.slices import slices
 from app.queries.statistics import Statistics, points_up_to_now, rater_names, statistics
+from app.queries.trajectory import of_results
 
 SCHEMA = "brie-arena-report/1"
 
@@ -80,6 +82,7 @@ def report(
         "mapping_suspect": checks.suspect,
         "matchups": [] if checks.suspect else _matchups(session, page, judges, found),
         "contrasts": [] if checks.suspect else differences(contrasts(session, page)),
+        "trajectories": [] if checks.suspect else trajectories_told(of_results(session, page)),
         "slices": None if checks.suspect else slices_told(slices(page)),
         "ranking": None if checks.suspect else ranking_told(ranking(page)),
         "panel": None if checks.suspect else panel_told(found),

@@ -16,7 +16,7 @@ def judges_of_matchups(results: JudgeResults) -> list[dict[str, Any]]:
     return [
         {
             "judges": _cells(matchup.together),
-            "judge": {one.name: {**_cells(one), "length": _length(one)} for one in matchup.each},
+            "judge": {one.name: {**_cells(one), "length": _length(one), "gap": _gap(one)} for one in matchup.each},
             "combined": _combined(matchup.combined) if matchup.combined else None,
         }
         for matchup in results.matchups
@@ -82,6 +82,23 @@ def _length(cells: JudgeCells) -> dict[str, Any]:
         "controlled_win_rate": pull.controlled if pull else None,
         "controlled_interval": interval_told(pull.controlled_interval) if pull else None,
         "refused": card.refused if card else "",
+    }
+
+
+def _gap(cells: JudgeCells) -> dict[str, Any] | None:
+    gap = cells.gap
+    if gap is None:
+        return None
+    return {
+        "sentence": cells.gap_sentence,
+        "n": gap.n,
+        "prompts": gap.prompts,
+        "differ": gap.differ,
+        "judge": gap.one,
+        "people": gap.other,
+        "gap": gap.gap,
+        "se": gap.error,
+        "fixed": interval_told(gap.interval),
     }
 
 

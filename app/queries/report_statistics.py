@@ -9,9 +9,10 @@ from app.domain.trend import Point
 from app.domain.variance import VarianceCard
 from app.queries.contrasts import Difference
 from app.queries.ranking import Ranking
-from app.queries.report_judges import compared_told, interval_told
+from app.queries.report_judges import cell_told, compared_told, interval_told
 from app.queries.slices import Slices
 from app.queries.statistics import OfMatchup, Statistics
+from app.queries.trajectory import Trajectory
 
 
 def over_votes(points: Sequence[Point]) -> list[dict[str, Any]]:
@@ -49,6 +50,22 @@ def differences(found: Sequence[Difference]) -> list[dict[str, Any]]:
             "fisher_p": one.found.fisher,
         }
         for one in found
+    ]
+
+
+def trajectories_told(found: Mapping[str, Trajectory]) -> list[dict[str, Any]]:
+    """For each run, the win rate of its checkpoints against the baseline by training step."""
+    return [
+        {
+            "run": run,
+            "baseline": one.baseline,
+            "sentence": one.sentence,
+            "gap": one.found.gap,
+            "live": interval_told(one.found.live),
+            "fixed": interval_told(one.found.fixed),
+            "steps": [{"step": step.step, "checkpoint": step.checkpoint, **cell_told(step.cell)} for step in one.steps],
+        }
+        for run, one in found.items()
     ]
 
 

@@ -119,12 +119,11 @@ def statistics_of(session: Session, batch: EvalBatch, left_out: Collection[uuid.
     counts = np.bincount(votes.pair * _CATEGORIES + _category(votes), minlength=pairs * _CATEGORIES)
     counts = counts.reshape(pairs, _CATEGORIES)
     prompts = _prompt_of(votes, pairs)
-    rng = np.random.default_rng(abs(batch.seed))  # the same prompts are drawn again whenever it is counted
     return Statistics(
         matchups=tuple(_matchup(votes[votes.matchup == number], key) for number, key in enumerate(votes.matchups)),
-        panel=panel(prompts, counts, rng, distance=nominal),
+        panel=panel(prompts, counts, distance=nominal),
         alpha_ordinal=krippendorffs_alpha(counts),
-        raters=tuple(_raters(votes, rng)) if len(votes.voters) <= MOST_RATERS else (),
+        raters=tuple(_raters(votes)) if len(votes.voters) <= MOST_RATERS else (),
         voters=len(votes.voters),
     )
 
@@ -150,7 +149,7 @@ def _matchup(votes: Votes, key: Key) -> OfMatchup:
     return OfMatchup(key[0], key[1], trend(votes.prompt, votes.y), card, advice)
 
 
-def _raters(votes: Votes, rng: np.random.Generator) -> list[Raters]:
+def _raters(votes: Votes) -> list[Raters]:
     pairs = int(votes.pair.max()) + 1
     said = np.full((len(votes.voters), pairs), -1)
     said[votes.voter, votes.pair] = _category(votes)
@@ -169,7 +168,7 @@ def _raters(votes: Votes, rng: np.random.Generator) -> list[Raters]:
                     (prompt, OUTCOMES[our], OUTCOMES[their])
                     for prompt, our, their in zip(prompts[both].tolist(), ours, theirs, strict=True)
                 ),
-                found=two_voters(prompts[both], ours, theirs, rng),
+                found=two_voters(prompts[both], ours, theirs),
             )
         )
     return found

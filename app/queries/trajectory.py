@@ -3,20 +3,21 @@
 import json
 import uuid
 from collections import defaultdict
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.domain.contrast import Side, contrast, sentence
+from app.domain.contrast import Contrast, Side, contrast, sentence
 from app.domain.tally import ClusterSums, PromptCounts, Tally, summarise
-from app.models import BatchCheckpoint, Checkpoint, EvalBatch
+from app.models import BatchCheckpoint, Checkpoint, EvalBatch, Run
 from app.queries.batches import BatchRow, batch_rows
 from app.queries.cells import SIMULATED, Cell, cell_of
 from app.queries.controls import checks_of
 from app.queries.prompt_counts import prompt_counts
 from app.queries.quality import excluded_of
+from app.queries.results import ResultsPage
 
 _TWO = 2
 
@@ -42,6 +43,8 @@ class Trajectory:
     baseline: str
     sentence: str
     """The last against the first."""
+    found: Contrast
+    """The same in figures."""
     steps: tuple[Step, ...]
     batches: tuple[BatchRow, ...]
     """Where the votes were given."""
@@ -75,15 +78,45 @@ def _trajectory(session: Session, members: Mapping[uuid.UUID, Checkpoint], same:
     voted = [(one, counted[one.id]) for one in members.values() if counted.get(one.id)]
     if len(voted) < _TWO:
         return None
-    rows = batch_rows(session, EvalBatch.id.in_([batch.id for batch in shown]))
+    return _line(voted, batch_rows(session, EvalBatch.id.in_([batch.id for batch in shown])))
+
+
+def of_results(session: Session, page: ResultsPage) -> dict[str, Trajectory]:
+    """By run, the line through its checkpoints that are challengers of this eval batch, from its votes alone.
+
+    A closed eval batch keeps it, whatever is voted on elsewhere.
+    """
+    ids = [matchup.second_id for matchup in page.matchups if matchup.first == page.batch.baseline]
+    query = (
+        select(Checkpoint, Run.name)
+        .join(Run, Run.id == Checkpoint.run_id)
+        .where(Checkpoint.id.in_(ids), Checkpoint.step.is_not(None))
+        .order_by(Run.name, Checkpoint.step)
+    )
+    counts = {one.second_id: one.counts for one in page.matchups if one.first == page.batch.baseline}
+    of_run: dict[str, list[tuple[Checkpoint, Counted]]] = defaultdict(list)
+    for member, run in session.execute(query):
+        tallies: Counted = defaultdict(lambda: Tally(0, 0, 0))
+        _add(tallies, counts[member.id].prompts.tolist(), counts[member.id].votes)
+        if tallies:
+            of_run[run].append((member, tallies))
+    lines = {run: _line(voted, (page.batch,)) for run, voted in of_run.items() if len(voted) >= _TWO}
+    return {run: line for run, line in lines.items() if line is not None}
+
+
+def _line(voted: Sequence[tuple[Checkpoint, Counted]], rows: Sequence[BatchRow]) -> Trajectory | None:
     steps = [(one.step or 0, one, tallies) for one, tallies in voted]
     (early, _, before), (late, _, after) = steps[0], steps[-1]
-    gap = contrast(Side.from_tallies(after), Side.from_tallies(before))
-    told = sentence(gap, gap.live, f"at step {late:,}", f"at step {early:,}") if gap else ""
+    found = contrast(Side.from_tallies(after), Side.from_tallies(before))
+    if found is None:
+        return None
+    told = sentence(found, found.live, f"at step {late:,}", f"at step {early:,}")
+    label = SIMULATED if any(row.simulated_votes for row in rows) else ""
     return Trajectory(
         suite=rows[0].suite,
         baseline=rows[0].baseline,
-        sentence=(SIMULATED if any(row.simulated_votes for row in rows) else "") + told,
+        sentence=label + told,
+        found=found,
         steps=tuple(Step(step, one.name, one.id, _cell(step, tallies)) for step, one, tallies in steps),
         batches=tuple(row for row in rows if row.votes),
     )

@@ -25,7 +25,6 @@ from app.services.slots import lapse
 BASE_WORD = "base"
 """In a plan: the bare base of the challengers."""
 
-
 _PLAN_RANGES = {
     "replicates": (1, 100),
     "votes_per_pair": (1, 100),
@@ -67,6 +66,16 @@ class LaunchPlan:
     ask_recognised: bool = False
 
 
+@dataclass(frozen=True)
+class PlanSize:
+    """How much a plan asks for. ``pairs`` without those that check something."""
+
+    prompts: int
+    matchups: int
+    pairs: int
+    responses: int
+
+
 def launch(session: Session, plan: LaunchPlan, *, secret: bytes, now: datetime) -> EvalBatch:
     """Freeze the plan and queue its generation.
 
@@ -75,15 +84,43 @@ def launch(session: Session, plan: LaunchPlan, *, secret: bytes, now: datetime) 
         BadInputError: the plan makes no sense; says which part.
         ConflictError: the name is taken, or a checkpoint failed its effect gate.
     """
-    _check_numbers(plan)
-    suite = find_suite(session, plan.suite)
-    members = _members(session, plan)
-    _check_controls(session, plan)
+    suite, members = resolve(session, plan)
     batch = freeze(session, plan, suite, members, secret=secret, now=now)
     form_controls(session, batch, secret=secret, now=now)
     batch.job_id = jobs.enqueue(session, JobKind.GENERATE, batch.id, title=f"Generate for {batch.name}", now=now).id
     session.flush()
     return batch
+
+
+def resolve(session: Session, plan: LaunchPlan) -> tuple[Suite, list[Checkpoint]]:
+    """The suite that a plan names, and its members, the baseline first.
+
+    Raises:
+        NotFoundError: suite or checkpoint unknown.
+        BadInputError: the plan makes no sense; says which part.
+        ConflictError: a checkpoint failed its effect gate.
+    """
+    _check_numbers(plan)
+    suite = find_suite(session, plan.suite)
+    members = _members(session, plan)
+    _check_controls(session, plan)
+    return suite, members
+
+
+def sized(session: Session, plan: LaunchPlan, suite: Suite, members: Sequence[Checkpoint]) -> PlanSize:
+    """How much a plan for these members asks for.
+
+    Raises:
+        BadInputError: the members cannot meet, or too many responses would be needed.
+    """
+    prompts = session.scalar(select(func.count(Prompt.id)).where(Prompt.suite_id == suite.id)) or 0
+    meetings = len(matchups(plan.design, members[0].fingerprint, [c.fingerprint for c in members[1:]]))
+    pairs = planned_pairs(prompts, plan.replicates, meetings)
+    responses = prompts * plan.replicates * len(members) + 2 * plan.placebo_pairs
+    _check_counts(plan, members[0], prompts=prompts, pairs=pairs)
+    if responses > MAX_RESPONSES:
+        raise BadInputError(f"This plan needs {responses} responses; at most {MAX_RESPONSES} fit one eval batch.")
+    return PlanSize(prompts=prompts, matchups=meetings, pairs=pairs, responses=responses)
 
 
 def freeze(
@@ -95,13 +132,7 @@ def freeze(
         BadInputError: the members cannot meet, or too many responses would be needed.
         ConflictError: the name is taken.
     """
-    prompts = session.scalar(select(func.count(Prompt.id)).where(Prompt.suite_id == suite.id)) or 0
-    meetings = matchups(plan.design, members[0].fingerprint, [c.fingerprint for c in members[1:]])
-    pairs = planned_pairs(prompts, plan.replicates, len(meetings))
-    responses = prompts * plan.replicates * len(members) + 2 * plan.placebo_pairs
-    _check_counts(plan, members[0], prompts=prompts, pairs=pairs)
-    if responses > MAX_RESPONSES:
-        raise BadInputError(f"This plan needs {responses} responses; at most {MAX_RESPONSES} fit one eval batch.")
+    size = sized(session, plan, suite, members)
     batch = EvalBatch(
         name=_free_name(session, plan.name, suite),
         suite_id=suite.id,
@@ -123,8 +154,8 @@ def freeze(
         ask_recognised=plan.ask_recognised,
         reveal=plan.reveal,
         state=BatchState.OPEN,
-        planned_pairs=pairs,
-        planned_responses=responses,
+        planned_pairs=size.pairs,
+        planned_responses=size.responses,
         created_at=now,
         closed_at=None,
     )

@@ -116,14 +116,15 @@ class Verdicts:
 class Gathered:
     """Items as they were taken. Numbers count what was met first."""
 
-    def __init__(self, name: str, log: Log) -> None:
-        self.format, self.log = name, log
+    def __init__(self, name: str, log: Log, usual: Domain = Domain.OUT_OF_DOMAIN) -> None:
+        """``usual``: where prompts lie of which the files do not tell it."""
+        self.format, self.log, self.usual = name, log, usual
         self.texts = Texts()
         self.design: Design | None = None
         self.modes: dict[str, SwapMode] = {}
         """Of the judges of which a file tells it."""
         self.prompts: dict[str, int] = {}
-        self.messages, self.category, self.domain = array("l"), list[str](), list[Domain]()
+        self.messages, self.category, self.domains = array("l"), list[str](), list[Domain | None]()
         self.checkpoints: dict[str, int] = {}
         self.ordered = 0
         """How many checkpoints a file put into an order."""
@@ -164,6 +165,15 @@ class Gathered:
         """In which orders a judge was shown pairs: as it is told, or as it looks."""
         return self.modes.get(voter.name) or (SwapMode.BOTH if number in self._swapped else SwapMode.ONE)
 
+    def domain(self, number: int) -> Domain:
+        """Where a prompt lies: as it is told, or as is usual."""
+        return self.domains[number] or self.usual
+
+    @property
+    def without_domain(self) -> int:
+        """Prompts of which no file tells where they lie."""
+        return self.domains.count(None)
+
     def cast_at(self, number: int) -> datetime | None:
         """When a verdict was cast."""
         micros = self.verdicts.cast_at[number]
@@ -172,8 +182,9 @@ class Gathered:
     def digest(self) -> str:
         """A hash over all that was taken: the same files, whatever they are called, have the same."""
         whole = hashlib.sha256(self.texts.digest())
+        domains = [self.domain(number) for number in range(len(self.prompts))]
         plain = [
-            self.format, self.design, self.modes, self.ordered, list(self.prompts), self.category, self.domain,
+            self.format, self.design, self.modes, self.ordered, list(self.prompts), self.category, domains,
             list(self.checkpoints), list(self.voters), [[*key, text] for key, text in self.responses.items()],
         ]  # fmt: skip
         whole.update(json.dumps(plain).encode())
@@ -206,9 +217,9 @@ class Gathered:
             number = self.prompts[item.key] = len(self.prompts)
             self.messages.append(text)
             self.category.append(_category(item))
-            self.domain.append(item.domain)
+            self.domains.append(item.domain)
         else:  # it was named before it was told
-            self.messages[number], self.category[number], self.domain[number] = text, _category(item), item.domain
+            self.messages[number], self.category[number], self.domains[number] = text, _category(item), item.domain
         return number
 
     def _prompt_number(self, key: str) -> int:

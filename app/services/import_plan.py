@@ -302,7 +302,7 @@ def _prompts(session: Session, gathered: Gathered, planned: ImportPlan) -> list[
     rows, sealed = [], list[list[object]]()
     for position, number in enumerate(planned.prompts):
         messages, sha256 = messages_of(gathered, number)
-        category, domain = gathered.category[number], gathered.domain[number]
+        category, domain = gathered.category[number], gathered.domain(number)
         rows.append(
             (planned.ids.of("prompt", position), position, keys[number], category, domain.value, messages, sha256)
         )

@@ -23,7 +23,7 @@ from app.domain.errors import BadInputError
 from app.domain.imports.formats import read
 from app.domain.imports.items import Log
 from app.domain.imports.tables import Source
-from app.domain.terms import BatchState
+from app.domain.terms import BatchState, Domain
 from app.models import EvalBatch, Pair
 from app.queries.leaks import names_of
 from app.services import import_plan
@@ -39,8 +39,10 @@ _FEW = 3
 """Portions that are stored before another process would have started."""
 
 
-def gather(name: str, paths: Iterable[Path], log: Log) -> Gathered:
+def gather(name: str, paths: Iterable[Path], log: Log, domain: Domain = Domain.OUT_OF_DOMAIN) -> Gathered:
     """Read files of one format; the same content given twice is read once.
+
+    ``domain``: where prompts lie of which the files do not tell it.
 
     Raises:
         BadInputError: a file cannot be read, is not of the format, or nothing in them can be taken.
@@ -64,7 +66,7 @@ def gather(name: str, paths: Iterable[Path], log: Log) -> Gathered:
             sources.append(Source("/".join(path.absolute().parts[-2:]), file))
         if not sources:
             raise BadInputError("Nothing was imported: no file was given.")
-        return Gathered(name, log).take(read(name, sources, log))
+        return Gathered(name, log, domain).take(read(name, sources, log))
 
 
 class Stored(NamedTuple):

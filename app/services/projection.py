@@ -1,8 +1,10 @@
 """What a judge would cost on an eval batch, before it is asked: expected, and at worst."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from math import ceil
 from typing import Any
 
@@ -18,12 +20,15 @@ from app.queries.suites import messages_of
 from app.services.judge_ballots import torn
 from app.services.judge_calls import BYTES_PER_TOKEN
 
-_LIKELY_BYTES_PER_TOKEN = 4.0
+LIKELY_BYTES_PER_TOKEN = 4.0
 _LIKELY_REPLY = 250
 """Tokens of a reply by a judge that has not replied yet: about 180 words of reasoning."""
 _CODE = "0" * 32
 _STEP = 128
 """Bytes to which a request is rounded up: many are then as long, and a price is looked up once for them."""
+
+Sizes = Counter[int]
+"""How many calls have a request of so many bytes."""
 
 
 @dataclass(frozen=True)
@@ -59,46 +64,72 @@ def project(
         hard = torn(batch.id, session.get_one(Judge, after.judge_id).voter_id)
         wanted = and_(wanted, or_(Pair.id.in_(hard), missing == 1))
     rows = session.execute(
-        select(Prompt.messages, _bytes(session, first.text) + _bytes(session, second.text), missing)
+        select(Prompt.messages, bytes_of(session, first.text) + bytes_of(session, second.text), missing)
         .select_from(Pair)
         .join(Prompt, Prompt.id == Pair.prompt_id)
         .join(first, first.id == Pair.first_response_id)
         .join(second, second.id == Pair.second_response_id)
         .where(Pair.eval_batch_id == batch.id, Pair.kind == PairKind.MAIN, Pair.settled.is_(None), wanted)
     ).all()
-    empty = _size(judge, ())
-    turn = _size(judge, (ShownTurn("assistant", ""),)) - empty
-    around = empty + (turn + len(batch.system_prompt.encode()) if batch.system_prompt else 0)
-    sizes: Counter[int] = Counter()
+    sizes: Sizes = Counter()
     for messages, texts, calls in rows:
-        size = around + texts + sum(turn + len(one.content.encode()) for one in messages_of(messages))
-        sizes[ceil(size / _STEP) * _STEP] += calls
+        sizes[rounded(texts + request_bytes(judge, messages, batch.system_prompt))] += calls
+    return priced(session, judge, sizes, sizes, pairs=len(rows), in_batches=in_batches, now=now)
+
+
+def priced(
+    session: Session, judge: Judge, likely: Sizes, most: Sizes, *, pairs: int, in_batches: bool, now: datetime
+) -> Projection:
+    """The price of so many calls by the size of their requests: as it is likely, and at most."""
     parameters = Parameters(**judge.parameters)
     reply = min(_usual_reply(session, judge), parameters.max_tokens)
-    expected: int | None = 0
-    worst: int | None = 0
-    for size, calls in sizes.items():
-        likely = Usage(input_tokens=ceil(size / _LIKELY_BYTES_PER_TOKEN), output_tokens=reply)
-        most = worst_case(ceil(size / BYTES_PER_TOKEN), parameters.max_tokens, batch=in_batches)
-        found = [
-            price(judge.provider, judge.model, usage, now, batch=in_batches, base_url=judge.base_url)
-            for usage in (likely, most)
-        ]
-        if expected is None or worst is None or found[0] is None or found[1] is None:
-            expected = worst = None
-            break
-        expected += calls * found[0].micro_dollars
-        worst += calls * found[1].micro_dollars
-    return Projection(pairs=len(rows), calls=sizes.total(), expected=expected, worst=worst, table=price_table().label)
+
+    def cost(sizes: Sizes, usage: Callable[[int], Usage]) -> int | None:
+        total = 0
+        for size, calls in sizes.items():
+            found = price(judge.provider, judge.model, usage(size), now, batch=in_batches, base_url=judge.base_url)
+            if found is None:
+                return None
+            total += calls * found.micro_dollars
+        return total
+
+    return Projection(
+        pairs=pairs,
+        calls=most.total(),
+        expected=cost(
+            likely, lambda size: Usage(input_tokens=ceil(size / LIKELY_BYTES_PER_TOKEN), output_tokens=reply)
+        ),
+        worst=cost(
+            most, lambda size: worst_case(ceil(size / BYTES_PER_TOKEN), parameters.max_tokens, batch=in_batches)
+        ),
+        table=price_table().label,
+    )
 
 
-def _size(judge: Judge, turns: tuple[ShownTurn, ...]) -> int:
-    """Bytes of a request with these turns and without texts."""
-    prompt = judge_prompt(judge.rubric_text, turns, "", "", _CODE)
-    return len((prompt.system + prompt.user).encode())
+def rounded(size: int) -> int:
+    """A size in bytes, rounded up so that many are alike."""
+    return ceil(size / _STEP) * _STEP
 
 
-def _bytes(session: Session, text: Any) -> ColumnElement[int]:
+def request_bytes(judge: Judge, messages: list[Any], system_prompt: str = "") -> int:
+    """Bytes of a request about a prompt, without the two texts."""
+    empty, turn = _around(judge.rubric_text)
+    around = empty + (turn + len(system_prompt.encode()) if system_prompt else 0)
+    return around + sum(turn + len(one.content.encode()) for one in messages_of(messages))
+
+
+@lru_cache(maxsize=32)
+def _around(rubric: str) -> tuple[int, int]:
+    """Bytes of a request with no turn, and of what stands around a turn."""
+
+    def size(turns: tuple[ShownTurn, ...]) -> int:
+        prompt = judge_prompt(rubric, turns, "", "", _CODE)
+        return len((prompt.system + prompt.user).encode())
+
+    return size(()), size((ShownTurn("assistant", ""),)) - size(())
+
+
+def bytes_of(session: Session, text: Any) -> ColumnElement[int]:
     """The length of a text in bytes: other scripts than Latin have two to four for a character."""
     if session.get_bind().dialect.name == "postgresql":
         return func.octet_length(text)

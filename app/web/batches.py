@@ -1,22 +1,27 @@
 """Eval batches: launch, progress, close."""
 
 import uuid
+from datetime import datetime
+from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, Request
+from sqlalchemy.orm import Session
 from starlette.responses import RedirectResponse, Response
 
 from app import jobs
-from app.domain.errors import NotFoundError
-from app.models import EvalBatch
+from app.domain.errors import ArenaError, NotFoundError
+from app.domain.terms import ProviderKind
+from app.models import EvalBatch, Judge
 from app.queries.batches import batch_page, batches_page, launch_page
+from app.queries.judges import judge_rows
 from app.queries.judging import judges_of_batch
-from app.queries.plans import plan_view
-from app.services import eval_batches, reruns, simulation
+from app.services import eval_batches, planning, reruns, simulation
 from app.services.judges import has_key
+from app.services.planning import Planned
 from app.web.deps import AdminDep, NowDep, ReadDep, RulesDep, SettingsDep, WantedDep, WriteDep
 from app.web.judging import caps_to_go_on
-from app.web.launch_form import LaunchForm
+from app.web.launch_form import LaunchForm, PlanForm, first_form
 from app.web.render import render
 
 router = APIRouter()
@@ -35,32 +40,52 @@ def batches_list(request: Request, _: AdminDep, session: ReadDep, wanted: Wanted
 
 
 @router.get("/batches/launch")
-def batches_launch(request: Request, _: AdminDep, session: ReadDep) -> Response:
-    """The launch form."""
-    return render(request, "batches/launch.html", page=launch_page(session))
+def batches_launch(
+    request: Request, _: AdminDep, session: ReadDep, now: NowDep, asked: Annotated[PlanForm, Query()]
+) -> Response:
+    """The launch form with the plan that it makes. With fields in the address, as they were filled in."""
+    page = launch_page(session)
+    form = asked if request.query_params else first_form(page)
+    plan, problem, status = None, "", HTTPStatus.OK
+    try:
+        plan = _planned(session, form, now)
+    except ArenaError as error:
+        problem, status = error.message, error.status
+    return render(
+        request,
+        "batches/launch.html",
+        status=status,
+        page=page,
+        form=form,
+        offered=judge_rows(session, Judge.retired_at.is_(None), Judge.provider != ProviderKind.IMPORTED),
+        plan=plan,
+        problem=problem,
+    )
 
 
 @router.get("/batches/plan")
 def batches_plan(
-    request: Request,
-    _: AdminDep,
-    session: ReadDep,
-    suite: str,
-    challengers: Annotated[list[str] | None, Query()] = None,
-    replicates: Annotated[int, Query(ge=1, le=100)] = 1,
-    votes_per_pair: Annotated[int, Query(ge=1, le=100)] = 1,
-    allow_repeats: bool = False,  # noqa: FBT001, FBT002 (a checkbox)
+    request: Request, _: AdminDep, session: ReadDep, now: NowDep, form: Annotated[PlanForm, Query()]
 ) -> Response:
     """What the plan in the form would cost and could find out."""
-    plan = plan_view(
+    return render(request, "batches/_plan.html", plan=_planned(session, form, now), problem="")
+
+
+def _planned(session: Session, form: PlanForm, now: datetime) -> Planned | None:
+    """``None`` as long as nothing is chosen."""
+    if not any(form.challengers):
+        return None
+    judges = [session.get(Judge, judge_id) for judge_id in dict.fromkeys(form.judges)]
+    if None in judges:
+        raise NotFoundError("There is no such judge. The page Judges shows what exists.")
+    return planning.plan(
         session,
-        suite=suite,
-        challengers=len(challengers or []),
-        replicates=replicates,
-        votes_per_pair=votes_per_pair,
-        allow_repeats=allow_repeats,
+        form.plan(),
+        judges=[judge for judge in judges if judge is not None],
+        in_batches=form.in_batches,
+        seconds_per_vote=form.seconds_per_vote,
+        now=now,
     )
-    return render(request, "batches/_plan.html", plan=plan)
 
 
 @router.post("/batches")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from app.domain import words
 from app.domain.quality import in_halves
 from app.providers.prices import MICRO, in_words
-from app.web import charts, layer_map, markdown, scales
+from app.web import charts, layer_map, markdown, power_plot, scales
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 UNKNOWN = "\N{EN DASH}"
@@ -185,6 +185,7 @@ FILTERS: dict[str, Callable[..., object]] = {
     "perplexity": perplexity,
     "plural": plural,
     "points": points,
+    "power_plot": power_plot.power_plot,
     "roughly": roughly,
     "signed_span": signed_span,
     "span": span,

@@ -1,11 +1,20 @@
-"""The launch form: its fields as a browser sends them, and the plan that they make."""
+"""The launch form: its fields as a browser sends them, the plan that they make, and what it offers at first."""
 
-from pydantic import BaseModel, Field
+import uuid
+from typing import Any
+
+from pydantic import BaseModel, Field, model_validator
 
 from app.domain.quality import RULE_PARTS
 from app.domain.sampling import Sampling
-from app.domain.terms import Reveal
-from app.services.eval_batches import LaunchPlan
+from app.domain.terms import CheckpointKind, Reveal
+from app.queries.batches import LaunchPage
+from app.services.eval_batches import BASE_WORD, LaunchPlan
+from app.services.planning import SECONDS_PER_VOTE
+
+_SUITE = "brie-comprehensive"
+"""The shipped suite with prompts of both domains."""
+_CANARIES = 4
 
 
 class LaunchForm(BaseModel):
@@ -62,3 +71,30 @@ class LaunchForm(BaseModel):
             canary_pairs=self.canary_pairs,
             ask_recognised=self.ask_recognised,
         )
+
+
+class PlanForm(LaunchForm):
+    """The same form when it asks what its plan could find out. A field that is left empty has its usual value."""
+
+    suite: str = Field(default="", max_length=200)
+    baseline: str = Field(default=BASE_WORD, max_length=200)
+    seconds_per_vote: int = SECONDS_PER_VOTE
+    judges: list[uuid.UUID] = Field(default_factory=list)
+    in_batches: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _left_empty(cls, values: Any) -> Any:
+        return {name: value for name, value in values.items() if value != ""} if isinstance(values, dict) else values
+
+
+def first_form(page: LaunchPage) -> PlanForm:
+    """What the form holds before anything was typed: the newest adapter that can be launched, against its base."""
+    names = [suite.name for suite in page.suites]
+    able = [one for one in page.checkpoints if one.kind is CheckpointKind.ADAPTER and one.effect_passed is not False]
+    chosen = next((one for one in able if one.is_last), able[0] if able else None)
+    return PlanForm(
+        suite=_SUITE if _SUITE in names else next(iter(names), ""),
+        challengers=[chosen.name] if chosen else [],
+        canary_pairs=min(page.canary, _CANARIES),
+    )

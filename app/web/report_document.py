@@ -123,8 +123,23 @@ def _results(told: Mapping[str, Any]) -> Iterator[Section]:
                 *_together(told["slices"]["rows"], matchup),
             ),
         )
+    if told["trajectories"]:
+        yield Section("Win rate over training", tuple(_trajectories(told["trajectories"])))
     if told["contrasts"]:
         yield Section("Differences", (_DIFFERENCES, _contrasts(told["contrasts"])))
+
+
+def _trajectories(lines: Iterable[Mapping[str, Any]]) -> Iterator[Block]:
+    """The checkpoints of each run in the order of training."""
+    for line in lines:
+        steps = line["steps"]
+        early, late = (f"step {count(steps[place]['step'])}" for place in (0, -1))
+        moved = f"the win rate of {line['run']} moved by {points(line['gap'])} points from {early} to {late}"
+        ends = " to ".join(points(end) for end in line["fixed"]) if line["fixed"] else ""
+        ranged = f"on prompts like these it could be anywhere from {ends}" if ends else "too few votes for a range"
+        yield f"Against {line['baseline']}, {moved}; {ranged}."
+        rows = [cell_of(f"{one['checkpoint']}, step {count(one['step'])}", one) for one in steps]
+        yield _rates(f"Win rates of {line['run']} by training step", "Checkpoint", rows)
 
 
 def _notes(matchup: Mapping[str, Any], *, slices: int) -> Iterator[str]:
@@ -222,6 +237,7 @@ def _judges(told: Mapping[str, Any]) -> Iterator[Section]:
         blocks.append(_rates(f"Voters on {second} against {first}", "Voter", rows))
         if combined:
             blocks.append(worth_words(combined["multiplier"]))
+        blocks += [judge["gap"]["sentence"] for judge in matchup["judge"].values() if judge["gap"]]
     blocks += [_agreement(told["agreement"])] if told["agreement"] else []
     blocks.append(_reliability(told["judges"]))
     yield Section("People and judges", tuple(blocks))

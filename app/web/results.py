@@ -19,6 +19,7 @@ from app.queries.raters_agree import raters_agree
 from app.queries.results import results_page
 from app.queries.slices import slices
 from app.queries.statistics import points_up_to_now, statistics
+from app.queries.trajectory import of_results
 from app.web.deps import AdminDep, ReadDep
 from app.web.render import render
 
@@ -35,6 +36,7 @@ def _of(session: Session, batch_id: uuid.UUID) -> dict[str, Any]:
         "blindness": blindness(session, page),
         "differences": contrasts(session, page),
         "ranking": ranking(page),
+        "trajectories": of_results(session, page),
         "agreement": raters_agree(session, page, found),
         "judges": judge_results(session, page),
         "outlooks": outlooks(session, page, found),

@@ -95,7 +95,10 @@ def judged(arena: Arena) -> list[Page]:
     say_in(arena, made["waiting"], opus, taste(0.8, "o"), most=0)
     arena.close(made["two"])
     here = f"/batches/{made['two'].id}/pairs"
+    plan = f"/batches/launch?suite={suite.name}&challengers={arena.two_checkpoints()}"
     return [
+        Page("launch-planned", f"{plan}&votes_per_pair=3&judges={opus.id}&judges={played.id}", "main details summary"),
+        Page("launch-refused", f"{plan}&replicates=0", "main details summary", status=422),
         *(Page(f"results-judged-{name}", f"/results/{batch.id}", "#results-judges summary" if name != "waiting" else
                "#results-judges a, main summary") for name, batch in made.items()),
         Page("pairs-judges-disagree", f"{here}?judges=people", "main .pair-row a"),

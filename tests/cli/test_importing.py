@@ -56,6 +56,27 @@ def test_a_wrong_format_and_a_taken_name_are_one_sentence(arena: Command, rows: 
     assert (said.code, "cannot be written" in said.err) == (1, True)
 
 
+def test_prompts_without_a_domain_are_told_and_counted_as_one_likes(
+    arena: Command, rows: Path, tmp_path: Path, database: Database
+) -> None:
+    told = {**GOOD, "prompt": "Where?", "domain": "in_domain"}
+    both = write_rows(tmp_path / "both.jsonl", [GOOD, told])
+    said = arena("import", "plain", both, "--name", "usual")
+    assert "do not tell the domain of 1 prompt: it counts as out_of_domain" in said.out
+    assert "--domain in_domain" in said.out
+    ours = json.loads(arena("import", "plain", both, "--name", "ours", "--domain", "in_domain", "--json").out)
+    assert (ours["without_domain"], ours["counted_as"]) == (1, "in_domain")
+    domains = {
+        name: set(json.loads(arena("report", name, "--json").out)["matchups"][0]["raters"]["domains"])
+        for name in ("usual", "ours")
+    }
+    assert domains == {"usual": {"in-domain", "out-of-domain"}, "ours": {"in-domain"}}
+    again = arena("import", "plain", both, "--name", "usual", "--domain", "in_domain")
+    assert (again.code, "already, with other content" in again.err) == (1, True)
+    assert "do not tell" not in arena("import", "plain", write_rows(rows, [told]), "--name", "told").out
+    assert arena("import", "plain", both, "--name", "mixed", "--domain", "mixed").code == 2
+
+
 def test_an_export_is_a_file_that_can_be_imported(arena: Command, rows: Path, tmp_path: Path) -> None:
     arena("import", "plain", rows, "--name", "study")
     first = arena("export", "study").out

@@ -1,13 +1,16 @@
 """Sentences about judges say who speaks, of how much, and no more than the numbers do."""
 
+from dataclasses import replace
+
 import pytest
 
 from app.domain.agreement import agreement
-from app.domain.intervals import live, too_early
+from app.domain.intervals import Interval, live, too_early
 from app.domain.judge_words import (
     agreement_words,
     ceiling_words,
     combined_words,
+    gap_words,
     judged_words,
     length_words,
     position_words,
@@ -15,6 +18,7 @@ from app.domain.judge_words import (
     unparsed_words,
 )
 from app.domain.length import LengthCard
+from app.domain.marginals import paired_gap
 from app.domain.position import Places, Swaps
 from app.domain.tally import ClusterSums, Summary, Tally, summarise
 from app.domain.terms import Outcome
@@ -139,6 +143,40 @@ def test_length_replies_and_agreement() -> None:
     some = agreement((n, Outcome.FIRST, Outcome.FIRST if n % 4 else Outcome.TIE) for n in range(12))
     assert agreement_words("a", "b", some).startswith("a and b agree on 75% of 12 pairs; on prompts like these")
     assert ceiling_words(some).startswith("Two people agree with each other on 75% of 12 pairs")
+
+
+def leaning(judge: list[float], people: list[float]) -> str:
+    gap = paired_gap(range(len(judge)), judge, people)
+    assert gap is not None
+    return gap_words("haiku", CHALLENGER, gap)
+
+
+def test_a_judge_leans_where_it_differs_from_people_in_one_direction() -> None:
+    both = [1.0, 0.0] * 10
+    same = "On 20 pairs that people voted on as well, haiku has brie-v2 win 50%, and people 50%: the same."
+    assert leaning(both, both) == f"{same} Too early for a range."
+    told = leaning([1.0] * 20, [1.0] * 10 + [0.0] * 10)
+    assert told.startswith("On 20 pairs that people voted on as well, haiku has brie-v2 win 100%, and people 50%: 50 ")
+    assert "50 points more. On prompts like these it could be anywhere from +26 to +74 points." in told
+    assert told.endswith("It leans to brie-v2, more than chance explains.")
+    assert leaning([0.0] * 20, [1.0] * 10 + [0.0] * 10).endswith(
+        "It leans away from brie-v2, more than chance explains."
+    )
+    open_ = leaning([1.0, 0.0, 1.0, 0.0, 1.0, 1.0, *both], [0.0, 1.0, 0.0, 1.0, 0.0, 1.0, *both])
+    assert open_.endswith("Whether it leans to either side is open.")
+    assert "4 points more" in open_
+    assert "\N{MINUS SIGN}" in open_
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [(0.0, "to 0 points"), (-0.003, "to \N{MINUS SIGN}0.3 points"), (-0.0001, "to just under 0 points"),
+     (0.0001, "to just over 0 points"), (0.126, "to +13 points")],
+)  # fmt: skip
+def test_a_range_that_ends_near_0_does_not_seem_to_end_there(end: float, told: str) -> None:
+    gap = paired_gap(range(20), [0.0] * 20, [1.0] * 10 + [0.0] * 10)
+    assert gap is not None
+    assert told in gap_words("haiku", CHALLENGER, replace(gap, interval=Interval(-0.4, end)))
 
 
 OPEN = (

@@ -72,7 +72,7 @@ def test_the_annotators_of_pandalm(annotators: NDArray[np.intp]) -> None:
     assert sorted(np.bincount(counts.argmax(axis=1)).tolist()) == [105, 422, 472]
     for (one, other), kappa in {(0, 1): 0.8520, (0, 2): 0.8789, (1, 2): 0.8617}.items():
         prompts = np.arange(len(annotators))
-        found = two_voters(prompts, annotators[:, one], annotators[:, other], np.random.default_rng(1))
+        found = two_voters(prompts, annotators[:, one], annotators[:, other])
         assert found.kappa == pytest.approx(kappa, abs=5e-5)
         assert found.kappa_interval.low < kappa < found.kappa_interval.high
         assert found.kappa_interval.high - found.kappa_interval.low == pytest.approx(0.06, abs=0.01)
@@ -80,7 +80,7 @@ def test_the_annotators_of_pandalm(annotators: NDArray[np.intp]) -> None:
 
 def test_a_panel_is_its_figures_with_intervals(annotators: NDArray[np.intp]) -> None:
     counts = counted(annotators)
-    found = panel(np.arange(len(counts)), counts, np.random.default_rng(1), distance=nominal)
+    found = panel(np.arange(len(counts)), counts, distance=nominal)
     assert (found.units, found.votes) == (999, 2997)
     assert found.alpha == krippendorffs_alpha(counts, nominal)
     assert found.ac1 == gwets_ac1(counts)
@@ -132,7 +132,7 @@ def test_ac1_is_what_gwet_wrote_down(said: list[list[int]]) -> None:
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=40))
 def test_two_voters_are_a_panel_of_two(said: list[tuple[int, int]]) -> None:
     pairs = np.array(said)
-    found = two_voters(np.zeros(len(pairs)), pairs[:, 0], pairs[:, 1], np.random.default_rng(1))
+    found = two_voters(np.zeros(len(pairs)), pairs[:, 0], pairs[:, 1])
     table = count_matrix(pairs[:, 0], pairs[:, 1], (3, 3))
     kappa = cohens_kappa(table)
     assert found.kappa == (None if kappa is None else pytest.approx(kappa))
@@ -159,17 +159,16 @@ def test_the_order_of_units_and_empty_ones_change_nothing(said: list[list[int]])
 
 def test_voters_who_never_disagree_have_a_figure_but_no_interval() -> None:
     counts = np.repeat([[3.0, 0.0], [0.0, 3.0]], 15, axis=0)
-    found = panel(np.arange(30), counts, np.random.default_rng(1))
+    found = panel(np.arange(30), counts)
     assert (found.raw, found.alpha, found.alpha_interval, found.ac1, found.ac1_interval) == (1, 1, None, 1, None)
 
 
 def test_intervals_need_20_prompts_with_a_second_vote() -> None:
-    rng = np.random.default_rng(1)
     counts = np.array([[2.0, 0.0], [1.0, 1.0], [0.0, 2.0], [2.0, 0.0]] * 5 + [[1.0, 0.0]] * 30)
-    enough = panel(np.arange(50), counts, rng)
+    enough = panel(np.arange(50), counts)
     assert enough.alpha_interval.low < enough.alpha < enough.alpha_interval.high
     assert enough.ac1_interval.low < enough.ac1 < enough.ac1_interval.high
-    short = panel(np.arange(49), counts[1:], rng)
+    short = panel(np.arange(49), counts[1:])
     assert (short.units, short.alpha_interval, short.ac1_interval) == (19, None, None)
 
 
@@ -178,20 +177,18 @@ def test_prompts_count_and_not_pairs() -> None:
     rng = np.random.default_rng(1)
     one = rng.integers(0, 2, 40)
     other = np.where(rng.random(40) < 0.8, one, 1 - one)
-    apart = two_voters(np.arange(40), one, other, np.random.default_rng(2), categories=2)
-    twice = two_voters(
-        np.repeat(np.arange(40), 2), np.repeat(one, 2), np.repeat(other, 2), np.random.default_rng(2), categories=2
-    )
+    apart = two_voters(np.arange(40), one, other, categories=2)
+    twice = two_voters(np.repeat(np.arange(40), 2), np.repeat(one, 2), np.repeat(other, 2), categories=2)
     assert (twice.n, twice.kappa) == (80, pytest.approx(apart.kappa))
     assert tuple(twice.kappa_interval) == pytest.approx(tuple(apart.kappa_interval))
-    joint = two_voters(np.arange(40) // 2, one, other, np.random.default_rng(2), categories=2)
+    joint = two_voters(np.arange(40) // 2, one, other, categories=2)
     assert joint.kappa_interval != apart.kappa_interval
 
 
 def test_nothing_to_compare() -> None:
-    found = panel(np.arange(30), np.tile([1.0, 0.0], (30, 1)), np.random.default_rng(1))
+    found = panel(np.arange(30), np.tile([1.0, 0.0], (30, 1)))
     assert (found.units, found.votes, found.raw, found.alpha, found.ac1) == (0, 0, None, None, None)
-    nobody = two_voters([], [], [], np.random.default_rng(1))
+    nobody = two_voters([], [], [])
     assert (nobody.n, nobody.kappa, nobody.ac1) == (0, None, None)
 
 
@@ -205,13 +202,13 @@ def test_what_does_not_belong_together_is_refused() -> None:
     with pytest.raises(ValueError, match="3 values do not belong to 2 categories"):
         krippendorffs_alpha([[1, 2]], interval, [0, 1, 2])
     with pytest.raises(ValueError, match="2 prompts do not belong to 1 pairs"):
-        two_voters([1, 2], [0], [1], np.random.default_rng(1))
+        two_voters([1, 2], [0], [1])
     with pytest.raises(ValueError, match="invalid entry"):
-        two_voters([1], [0], [3], np.random.default_rng(1))
+        two_voters([1], [0], [3])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("base", "kept"), [(0.5, 0.7), (0.85, 0.7), (0.9, 0.9)])
+@pytest.mark.parametrize(("base", "kept"), [(0.5, 0.7), (0.85, 0.7), (0.9, 0.9), (0.95, 0.95)])
 @pytest.mark.parametrize(("prompts", "pairs"), [(20, 5), (57, 3)])
 def test_intervals_of_kappa_and_ac1_cover(base: float, kept: float, prompts: int, pairs: int) -> None:
     """Two voters see the truth of a pair with a probability that differs between prompts, and guess otherwise."""
@@ -231,14 +228,14 @@ def test_intervals_of_kappa_and_ac1_cover(base: float, kept: float, prompts: int
     everybody = count_matrix(*study(300_000), (3, 3))
     kappa, ac1 = cohens_kappa(everybody), ac1_of_table(everybody)
     covered, shown = np.zeros(2), 0
-    for _ in range(400):
+    for _ in range(1_000):
         one, other = study(prompts)
-        found = two_voters(np.repeat(np.arange(prompts), pairs), one, other, rng)
+        found = two_voters(np.repeat(np.arange(prompts), pairs), one, other)
         if found.kappa_interval and found.ac1_interval:
             shown += 1
             covered += [
                 found.kappa_interval.low <= kappa <= found.kappa_interval.high,
                 found.ac1_interval.low <= ac1 <= found.ac1_interval.high,
             ]
-    assert shown > 380
-    assert (covered / shown >= 0.91).all()
+    assert shown > 950
+    assert (covered / shown >= 0.93).all()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
 from app.domain.intervals import log_e_value
-from app.domain.planner import LIVE_VOTES, Assumptions, detectable, exact_votes, power, votes_needed
+from app.domain.planner import LIVE_VOTES, Assumptions, exact_votes, power, votes_needed
 
 TEXTBOOK = Assumptions(tie_rate=0, live=False)
 
@@ -78,35 +78,3 @@ def test_more_votes_on_the_same_prompts_count_for_less() -> None:
 def test_a_rate_that_no_number_of_votes_can_show_is_refused(p: float) -> None:
     with pytest.raises(ValueError, match="with 10% ties"):
         votes_needed(p)
-
-
-def test_what_57_prompts_with_one_vote_each_can_detect() -> None:
-    assert detectable(57, 1, 1, TEXTBOOK) == pytest.approx(0.68, abs=0.005)
-    assert detectable(57, 1, 1) == pytest.approx(0.72, abs=0.005)
-
-
-@given(st.integers(20, 500), st.integers(1, 4), st.integers(1, 4), st.booleans(), st.floats(0, 0.4))
-def test_what_can_be_detected_needs_no_more_votes_than_there_are(
-    prompts: int, votes_per_pair: int, replicates: int, live: bool, tie_rate: float
-) -> None:
-    assumptions = Assumptions(tie_rate=tie_rate, live=live)
-    p = detectable(prompts, votes_per_pair, replicates, assumptions)
-    per_prompt = votes_per_pair * replicates
-    assert p is not None
-    assert votes_needed(p, per_prompt, assumptions) == pytest.approx(prompts * per_prompt, abs=1)
-
-
-@given(st.integers(20, 500), st.integers(1, 4), st.integers(1, 4))
-def test_more_of_anything_detects_smaller_differences(prompts: int, votes_per_pair: int, replicates: int) -> None:
-    p = detectable(prompts, votes_per_pair, replicates)
-    with_more_votes = detectable(prompts, votes_per_pair + 1, replicates)
-    with_more_prompts = detectable(prompts * (votes_per_pair + 1), votes_per_pair, replicates)
-    assert p is not None
-    assert with_more_votes is not None
-    assert with_more_prompts is not None
-    assert with_more_prompts < with_more_votes < p
-
-
-@pytest.mark.parametrize(("prompts", "votes_per_pair", "replicates"), [(0, 1, 1), (5, 1, 1), (5, 1, 0)])
-def test_a_launch_that_can_detect_nothing(prompts: int, votes_per_pair: int, replicates: int) -> None:
-    assert detectable(prompts, votes_per_pair, replicates) is None

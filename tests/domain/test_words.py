@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.intervals import Interval, live
 from app.domain.tally import ClusterSums, Summary, Tally, summarise
-from app.domain.words import Standing, headline, percent, verdict
+from app.domain.words import Standing, headline, percent, shortage, verdict
 
 RANGE = "on prompts like these the true rate could be anywhere from"
 WIN, LOSS, TIE = Tally(1, 0, 0), Tally(0, 1, 0), Tally(0, 0, 1)
@@ -83,6 +85,16 @@ def test_votes_that_weigh_too_little_give_counts_and_what_is_missing() -> None:
         "brie-v2/epoch-2 is preferred in 27 of 54. Too early for a range: "
         "it needs the weight of at least 10 independent votes, and these have that of about 5."
     )
+
+
+@pytest.mark.parametrize(
+    ("n_eff", "told"),
+    [(3.9999, "about 4"), (4.4, "about 4"), (9.7, "about 9"), (9.99999, "about 9"), (0.3, "less than 1")],
+)
+def test_the_weight_that_is_there_is_told_to_the_nearest_and_never_as_enough(n_eff: float, told: str) -> None:
+    summary = summarise(ClusterSums.from_observations([[1.0], [0.0]] * 5))
+    assert summary is not None
+    assert shortage(replace(summary, n_eff=n_eff)).endswith(f"and these have that of {told}")
 
 
 def test_nothing_but_ties() -> None:

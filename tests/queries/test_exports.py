@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import event, select
 from sqlalchemy.orm import Session
 
+from app.db import Database
 from app.domain.errors import ConflictError, ForbiddenError, NotFoundError
 from app.domain.terms import Choice, Outcome, Reveal, VoterKind
 from app.models import EvalBatch, Response, Verdict, Voter
@@ -24,8 +27,9 @@ from app.queries.exports.writing import files, lines, write_archive, write_folde
 from app.queries.report import report
 from app.services import eval_batches
 from app.services.responses import Planned
-from tests.factories import NOW, Study, make_rater, make_study, plain_text, prompt_row, question, vote_blind
+from tests.factories import NOW, Study, make_rater, make_study, plain_text, prompt_row, question, vote_blind, write_rows
 from tests.fixtures import on_sqlite
+from tests.imported import gathered, store
 from tests.saying import judge_called, say, with_marker
 
 SYSTEM = "Be brief."
@@ -169,11 +173,20 @@ def test_texts_stream_through_and_do_not_pile_up(session: Session, tmp_path: Pat
         (Shape.LIST, [], "[]\n"),
         (Shape.LIST, [{"a": 1}, {"a": 2}], '[\n{"a": 1},\n{"a": 2}\n]\n'),
         (Shape.CSV, [], ""),
+        (Shape.CSV, [{"a": "=1+1", "b": "@SUM(1)"}, {"a": -1, "b": "a=1"}], "a,b\n'=1+1,'@SUM(1)\n-1,a=1\n"),
         (Shape.CSV, [{"a": 1, "b": 'x"y'}, {"a": "1\n2", "b": None}], 'a,b\n1,"x""y"\n"1\n2",\n'),
     ],
 )
 def test_how_rows_are_written(session: Session, shape: Shape, rows: list[dict[str, Any]], told: str) -> None:
     assert "".join(lines(rows, shape)) == told
+
+
+@given(st.lists(st.text(st.sampled_from("=+-@\t\r'\uff1d\n \"a,"), max_size=6), min_size=1, max_size=4))
+def test_no_cell_runs_in_a_spreadsheet_and_each_text_comes_back(texts: list[str]) -> None:
+    told = "".join(lines([{"text": text} for text in texts], Shape.CSV))
+    cells = [row[0] if row else "" for row in csv.reader(io.StringIO(told, newline=""))][1:]
+    assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r", "\uff1d")) for cell in cells)
+    assert [cell.removeprefix("'") for cell in cells] == texts
 
 
 # ------------------------------------------------------------------------------------------------ each format
@@ -280,6 +293,57 @@ def test_mt_bench_has_a_winner_for_each_order_of_a_judge(session: Session, study
         if row["winner"].startswith("model_"):
             expected = "tiny" if row["question_id"] == 1 else "brie-v1/epoch-2"
             assert row[row["winner"]] == expected
+
+
+UNTOLD = [
+    {"prompt": "one", "checkpoint_a": "x", "checkpoint_b": "y", "response_a": "X.", "response_b": "Y."} | more
+    for more in (
+        {"winner": "b", "judge": "gpt"},
+        {"winner": "a", "judge": "told", "order_known": True},
+        {"winner": "a", "judge": "told", "checkpoint_a": "y", "checkpoint_b": "x", "response_a": "Y.",
+         "response_b": "X.", "order_known": True},
+        {"winner": "tie", "rater": "ann"},
+        {"winner": "a", "rater": "bob", "order_known": True},
+    )
+]  # fmt: skip
+
+
+def test_where_nobody_told_the_order_no_format_claims_one(database: Database, tmp_path: Path) -> None:
+    batch_id = store(database, gathered("plain", write_rows(tmp_path / "untold.jsonl", UNTOLD)), "untold")
+    with database.session_scope(write=False) as session:
+        batch = session.get_one(EvalBatch, batch_id)
+        mt_bench, battles = (rows_of(session, batch, name) for name in ("mt-bench", "battles"))
+    people = {row["judge"].rpartition("/")[2]: row["order_known"] for row in mt_bench["human_judgment.jsonl"]}
+    assert people == {"ann": False, "bob": True}
+    (games,) = mt_bench["model_judgment/pair.jsonl"]
+    assert (games["judge"][0].rpartition("/")[2], games["g1_winner"], games["g2_winner"]) == (
+        "told", "model_1", "model_2",
+    )  # fmt: skip
+    (single,) = mt_bench["model_judgment/order_unknown.jsonl"]
+    assert (single["order_known"], single["winner"], single[single["winner"]].rpartition("/")[2]) == (
+        False, "model_b", "y",
+    )  # fmt: skip
+    known = {(row["judge"].rpartition("/")[2], row["order_known"]) for row in battles["battles.jsonl"]}
+    assert known == {("gpt", False), ("told", True), ("ann", False), ("bob", True)}
+
+
+@pytest.mark.parametrize("name", ["mt-bench", "battles"])
+def test_an_order_that_nobody_told_is_still_unknown_when_the_export_is_imported(
+    database: Database, tmp_path: Path, name: str
+) -> None:
+    batch_id = store(database, gathered("plain", write_rows(tmp_path / "untold.jsonl", UNTOLD)), "untold")
+    with database.session_scope(write=False) as session:
+        paths = write_folder(FORMATS[name].rows(session, batch_id), FORMATS[name], tmp_path / name)
+    found = gathered({"battles": "chatbot-arena"}.get(name, name), *paths)
+    voters = [(voter.name.rpartition("/")[2].removesuffix(" pair"), voter.kind) for voter in found.voters]
+    known = {
+        (*voters[one], bool(told)) for one, told in zip(found.verdicts.voter, found.verdicts.order_known, strict=True)
+    }
+    assert known == {
+        ("gpt", VoterKind.JUDGE, False), ("told", VoterKind.JUDGE, True), ("ann", VoterKind.RATER, False),
+        ("bob", VoterKind.RATER, True),
+    }  # fmt: skip
+    assert len(found.verdicts) == len(UNTOLD)
 
 
 def test_argilla_records_have_votes_as_responses_and_judges_as_a_suggestion(session: Session, study: Study) -> None:

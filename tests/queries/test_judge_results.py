@@ -23,7 +23,7 @@ from app.queries.pairs import pairs_page
 from app.queries.report import report
 from app.queries.results import results_page
 from app.queries.verification import verify
-from app.services import eval_batches
+from app.services import assignment, eval_batches, voting
 from app.services.responses import Planned
 from tests.factories import NOW, RULES, make_rater, make_study, plain_text, sha256, vote_blind
 from tests.saying import judge_called, longer, say, with_marker
@@ -239,6 +239,29 @@ def test_pairs_are_found_by_what_judges_say_of_them(session: Session, tmp_path: 
     assert by == [["odd", "odd"], ["one", "one"]]
     assert {vote.confidence for votes in pair.by_judges for vote in votes} == {"high"}
     assert [vote.voter for vote in pair.by_people] == ["ann"]
+
+
+def test_how_far_a_judge_leans_is_counted_on_the_pairs_that_people_saw_too(session: Session, tmp_path: Path) -> None:
+    batch = make_study(session, tmp_path, prompts=12).batch
+    rng = random.Random(3)  # noqa: S311
+    say(session, batch, judge_called(session, "haiku"), longer)
+    assert results(session, batch).matchups[0].each[0].gap is None, "nobody has voted"
+    rater = make_rater(session)
+    for _ in range(9):
+        ballot = assignment.issue(session, batch.id, rater, rules=RULES, now=NOW, rng=rng)
+        assert ballot is not None
+        voting.cast(session, ballot.id, rater, Choice.A, rules=RULES, now=NOW)
+    page = results_page(session, batch.id)
+    (judge,) = results(session, batch).matchups[0].each
+    gap = judge.gap
+    assert gap is not None
+    assert (gap.n, gap.prompts) == (9, 9)
+    assert gap.other == pytest.approx(page.matchups[0].whole.win_rate)
+    assert gap.gap == pytest.approx(gap.one - gap.other)
+    told = report(session, batch.id)["matchups"][0]["judge"]["haiku"]["gap"]
+    assert (told["n"], told["gap"], told["sentence"]) == (9, gap.gap, judge.gap_sentence)
+    assert told["fixed"] == (list(gap.interval) if gap.interval else None)
+    verified(session)
 
 
 def test_simulated_judges_are_labelled_in_every_sentence(session: Session, tmp_path: Path) -> None:

@@ -6,14 +6,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.domain.sampling import Sampling
 from app.domain.terms import Choice
-from app.models import EvalBatch, Run
+from app.models import EvalBatch, Run, Tally
 from app.queries.ballots import BlindBallot
+from app.queries.report import report
 from app.queries.results import results_page
-from app.queries.trajectory import trajectories
+from app.queries.trajectory import of_results, trajectories
+from app.queries.verification import verify
 from app.services.checkpoints import register_adapter
 from app.services.eval_batches import LaunchPlan, launch
 from app.services.reruns import rerun
@@ -104,3 +107,40 @@ def test_a_rerun_adds_its_votes_and_another_sampling_has_a_line_of_its_own(sessi
     voted(session, replace(shelf.plan, sampling=Sampling(temperature=0.2)), "third")
     lines = sorted([one.cell.n for one in line.steps] for line in trajectories(session, shelf.run_id))
     assert lines == [[PROMPTS] * 3, [2 * PROMPTS] * 3]
+
+
+def test_a_report_has_the_line_of_its_own_votes_and_keeps_it(session: Session, shelf: Shelf) -> None:
+    batch = voted(session, shelf.plan)
+    page = results_page(session, batch.id)
+    found = of_results(session, page)
+    assert list(found) == ["brie-v1"]
+    assert [(one.step, one.cell.n) for one in found["brie-v1"].steps] == [(step, PROMPTS) for step in STEPS]
+    (everywhere,) = trajectories(session, shelf.run_id)
+    assert [one.cell for one in everywhere.steps] == [one.cell for one in found["brie-v1"].steps]
+    (told,) = report(session, batch.id)["trajectories"]
+    assert (told["run"], told["baseline"], told["sentence"]) == ("brie-v1", "tiny", found["brie-v1"].sentence)
+    by_name = {matchup.second: matchup.whole.win_rate for matchup in page.matchups}
+    assert {one["checkpoint"]: one["win_rate"] for one in told["steps"]} == by_name
+    assert told["gap"] == pytest.approx(told["steps"][-1]["win_rate"] - told["steps"][0]["win_rate"])
+    again = rerun(session, batch, secret=RULES.secret, now=NOW)
+    write_responses(session, again)
+    vote(session, again, "other")
+    assert report(session, batch.id)["trajectories"] == [told], "votes given elsewhere change nothing"
+    session.flush()
+    assert verify(session, RULES.secret).holds
+
+
+def test_one_checkpoint_of_a_run_is_no_line(session: Session, shelf: Shelf) -> None:
+    batch = voted(session, replace(shelf.plan, challengers=shelf.plan.challengers[:1]))
+    assert report(session, batch.id)["trajectories"] == []
+
+
+def test_verify_finds_a_tally_behind_the_line_that_was_changed(session: Session, shelf: Shelf) -> None:
+    batch = voted(session, shelf.plan)
+    session.flush()
+    tally = session.scalars(select(Tally).where(Tally.eval_batch_id == batch.id, Tally.first != Tally.second)).first()
+    assert tally is not None
+    tally.first, tally.second = tally.second, tally.first
+    session.flush()
+    wrong = [one.sentence for one in verify(session, RULES.secret).mismatches]
+    assert any("trajectories.0.steps" in sentence for sentence in wrong)

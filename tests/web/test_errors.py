@@ -76,7 +76,7 @@ def test_a_form_that_cannot_be_used_says_why(
 def test_a_name_that_is_nothing_is_not_found(admin: TestClient, study: Study, name: str) -> None:
     form = {"suite": name, "baseline": "base", "challengers": "brie-v1/epoch-2"}
     assert admin.post("/batches", data=form).status_code == 404
-    assert admin.get("/batches/plan", params={"suite": name}).status_code == 404
+    assert admin.get("/batches/plan", params=form).status_code == 404
 
 
 @on_sqlite

@@ -9,11 +9,14 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from app.config import DATA
-from app.domain.terms import BatchState, JobKind, JobState, Reveal
+from app.domain.power import chance, prompts_needed, smallest
+from app.domain.terms import BatchState, JobKind, JobState, ProviderKind, Reveal
 from app.models import BaseModel, EvalBatch, Job, Run
 from app.services.shipped import import_shipped
-from tests.factories import NOW, RULES, Study, import_control_pairs, make_base, make_run
+from app.web.launch_form import PlanForm
+from tests.factories import NOW, RULES, Study, import_control_pairs, make_base, make_run, make_suite, prompt_row
 from tests.fixtures import on_sqlite
+from tests.judged import OPUS, a_judge
 
 CHECKS = {
     "gold_pairs": "2", "repeat_pairs": "1", "placebo_pairs": "3", "canary_pairs": "2", "ask_recognised": "true",
@@ -95,7 +98,7 @@ def test_every_field_of_the_launch_form_is_one_that_is_understood(admin: TestCli
     assert {"suite", "challengers"} <= names
     assert names <= {
         *PLAN, "name", "replicates", "votes_per_pair", "seed", "allow_repeats", "temperature", "top_p",
-        "max_new_tokens", "reveal", *CHECKS, *RULE,
+        "max_new_tokens", "reveal", *CHECKS, *RULE, *PlanForm.model_fields,
     }  # fmt: skip
 
 
@@ -122,16 +125,110 @@ def test_a_refused_plan_says_why(
     assert newest_batch(app).id == study.batch.id
 
 
+def plain(page: str) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", page).replace("\N{NARROW NO-BREAK SPACE}", "").split())
+
+
 @on_sqlite
-def test_the_plan_says_what_it_would_cost_before_anything_is_frozen(
+def test_the_plan_says_what_it_asks_for_before_anything_is_frozen(
     app: FastAPI, admin: TestClient, study: Study
 ) -> None:
-    asked = {"suite": "suite", "challengers": ["one", "two"], "replicates": 3, "votes_per_pair": 2}
-    told = admin.get("/batches/plan", params=asked).text
-    assert "4 prompts, 24 pairs, 36 responses, 48 votes" in told
+    asked = PLAN | {"replicates": 3, "votes_per_pair": 2, "seconds_per_vote": 45}
+    told = plain(admin.get("/batches/plan", params=asked).text)
+    assert "4 prompts, 12 pairs, 24 responses, 24 votes. At 45 seconds each, voting takes people about 18 min" in told
     assert "different people" in told
-    assert "at least 4 people" in told
-    assert "at least one challenger" in admin.get("/batches/plan", params={"suite": "suite"}).text
+    assert "A true win rate of 60% on the 2 in-domain prompts would be missed almost always." in told
+    assert newest_batch(app).id == study.batch.id
+
+
+@on_sqlite
+def test_the_plan_says_what_it_can_find_out(app: FastAPI, admin: TestClient, study: Study, tmp_path: Path) -> None:
+    with app.state.database.session_scope() as session:
+        make_suite(session, tmp_path, 60, name="sixty")
+    page = admin.get("/batches/plan", params=PLAN | {"suite": "sixty"}).text
+    told = plain(page)
+    rate, there = smallest(60, 1), f"{chance(60, 1, 0.6):.0%}"
+    assert (
+        f"The 60 prompts tell a true win rate of {rate:.0%} or more, or as far below, from 50%, 4 times in 5." in told
+    )
+    assert "60% on the 30 out-of-domain prompts would be missed 19 times in 20" in told
+    assert f"60% {there} {prompts_needed(0.6)} {prompts_needed(0.6)}" in told
+    assert page.count('<path class="line') == 3
+    more = plain(admin.get("/batches/plan", params=PLAN | {"suite": "sixty", "votes_per_pair": 3}).text)
+    assert f"tell a true win rate of {smallest(60, 3):.0%}" in more
+    assert "with 3 votes on each prompt" in more
+
+
+@on_sqlite
+def test_a_suite_of_one_domain_has_one_curve(app: FastAPI, admin: TestClient, study: Study, tmp_path: Path) -> None:
+    rows = [prompt_row(number, domain="in_domain") for number in range(6)]
+    with app.state.database.session_scope() as session:
+        make_suite(session, tmp_path, rows, name="inside")
+    page = admin.get("/batches/plan", params=PLAN | {"suite": "inside"}).text
+    assert (page.count('<path class="line'), page.count("too few to tell any")) == (1, 1)
+
+
+@on_sqlite
+def test_ticked_judges_have_their_cost_before_a_response_is_there(
+    app: FastAPI, admin: TestClient, study: Study
+) -> None:
+    with app.state.database.session_scope() as session:
+        dear = a_judge(session, "opus", OPUS).id
+        local = a_judge(session, "local", "llama3", provider=ProviderKind.OPENAI_COMPATIBLE, base_url="http://l/v1").id
+    form = admin.get("/batches/launch").text
+    assert all(f'name="judges" value="{one}"' in form for one in (dear, local))
+    told = plain(admin.get("/batches/plan", params=PLAN | {"judges": [dear, local], "in_batches": "true"}).text)
+    assert re.search(r"opus: about \$0\.\d+, at worst \$0\.\d+ , for at most 8 calls on 4 pairs in batches", told)
+    assert "local: at most 8 calls on 4 pairs. No price in the table" in told
+    assert "genai-prices" in told
+    assert "as long as those that these checkpoints wrote so far" in told
+    assert "Choose a suite and a challenger" in admin.get("/batches/plan", params={"suite": "suite"}).text
+    unknown = admin.get("/batches/plan", params=PLAN | {"judges": [str(study.batch.id)]})
+    assert (unknown.status_code, "no such judge" in unknown.text) == (404, True)
+
+
+@on_sqlite
+def test_without_scripts_the_form_comes_back_as_it_was_filled_in_with_its_plan(
+    app: FastAPI, admin: TestClient, study: Study
+) -> None:
+    first = admin.get("/batches/launch").text
+    assert "4 prompts, 4 pairs" in plain(first)
+    assert 'formmethod="get" formaction="/batches/launch"' in first
+    asked = PLAN | CHECKS | RULE | {"replicates": "2", "name": "mine", "seed": "7", "allow_repeats": "true"}
+    asked |= {"gold_pairs": "0", "canary_pairs": "0", "gold_min": "", "gold_votes": "", "reveal": "never"}
+    page = admin.get("/batches/launch", params=asked)
+    assert page.status_code == 200, plain(page.text)
+    filled = dict(re.findall(r'name="(\w+)"[^>]*?\svalue="([^"]*)"', page.text))
+    wanted = {"replicates": "2", "name": "mine", "seed": "7", "placebo_pairs": "3", "side_max": "0.9", "gold_min": ""}
+    assert {name: filled[name] for name in wanted} == wanted
+    assert re.search(r'name="allow_repeats" value="true" checked', page.text)
+    assert re.search(r'value="never" selected', page.text)
+    assert "4 prompts, 8 pairs" in plain(page.text)
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("changed", "status", "reason"),
+    [
+        ({"challengers": "absent"}, 404, "There is no checkpoint"),
+        ({"challengers": "tiny"}, 422, "is the baseline"),
+        ({"replicates": "0"}, 422, "replicates must lie between 1 and 100, not 0"),
+        ({"replicates": "2", "temperature": "0"}, 422, "at temperature 0 every replicate"),
+        ({"seconds_per_vote": "0"}, 422, "A vote takes between 1 and 3600 seconds, not 0"),
+        ({"placebo_pairs": "9"}, 422, "9 placebo pairs need as many prompts"),
+        ({"gold_min": "0.7"}, 422, "shows a rater none"),
+    ],
+    ids=str,
+)
+def test_what_a_launch_would_refuse_the_plan_refuses_too(
+    app: FastAPI, admin: TestClient, study: Study, changed: dict[str, str], status: int, reason: str
+) -> None:
+    for path in ("/batches/plan", "/batches/launch"):
+        answer = admin.get(path, params=PLAN | changed)
+        assert (answer.status_code, reason in answer.text) == (status, True), path
+    assert "Suite" in answer.text, "the form is still there"
+    if "seconds_per_vote" not in changed:
+        assert admin.post("/batches", data=PLAN | changed).status_code == status
     assert newest_batch(app).id == study.batch.id
 
 

@@ -65,7 +65,8 @@ OF_THE_FINISHED = "/batches/[^/]+/(report|export)"
 def pages(app: FastAPI, study: Study) -> list[str]:
     ids = ids_of(app, study)
     found = [filled(path, ids) for method, path in addresses(app) if method == "GET" and path != EVENTS]
-    return [f"{path}?suite=suite" if path == "/batches/plan" else path for path in found]
+    plan = "?suite=suite&challengers=brie-v1/epoch-2"
+    return [path + plan if path == "/batches/plan" else path for path in found]
 
 
 def test_every_page_and_fragment_renders(app: FastAPI, admin: TestClient, study: Study) -> None:

@@ -13,8 +13,24 @@ from app.domain.terms import Choice, Design, Order, Role
 from app.models import Ballot, EvalBatch, Verdict
 from app.queries.report import report
 from app.services import eval_batches
+from app.services.checkpoints import register_adapter
+from app.services.eval_batches import LaunchPlan
 from app.web.filters import percent, points
-from tests.factories import NOW, client_for, make_account, make_rater, make_study, vote_blind
+from tests.factories import (
+    NOW,
+    RULES,
+    client_for,
+    make_account,
+    make_base,
+    make_rater,
+    make_run,
+    make_study,
+    make_suite,
+    saved_adapter,
+    sha256,
+    vote_blind,
+    write_responses,
+)
 from tests.web.ballots import choose, look
 
 MARK = {"challenger": "Member 1 ", "baseline": "Member 0 "}
@@ -81,6 +97,34 @@ def test_a_round_robin_is_ranked_and_its_differences_have_ranges(app: FastAPI, t
     assert ranking_words([(one["checkpoint"], *one["ranks"]) for one in ranked]) in shown
     assert points(told["contrasts"][0]["gap"]) in shown
     assert all(one["sentence"] in shown for one in told["contrasts"])
+
+
+def test_checkpoints_of_one_run_are_put_in_a_line_on_the_page_and_in_the_finished_report(
+    app: FastAPI, tmp_path: Path
+) -> None:
+    admin = client_for(app)
+    with app.state.database.session_scope() as session:
+        make_suite(session, tmp_path, 12)
+        make_base(session, tmp_path)
+        run = make_run(session, tmp_path, name="brie-v1")
+        saved = [saved_adapter(sha256(str(step)), label=f"step-{step}", step=step) for step in (1000, 2000)]
+        names = tuple(register_adapter(session, run, one, now=NOW).name for one in saved)
+        plan = LaunchPlan(suite="suite", challengers=names, allow_repeats=True)
+        batch = eval_batches.launch(session, plan, secret=RULES.secret, now=NOW)
+        write_responses(session, batch)
+    assert "Win rate over training" not in text_of(admin, f"/results/{batch.id}")
+    with app.state.database.session_scope() as session:
+        rng = random.Random(4)  # noqa: S311
+        vote_blind(session, batch, make_rater(session), lambda _: rng.choice([Choice.A, Choice.B]), rng=rng)
+        (told,) = report(session, batch.id)["trajectories"]
+    shown = text_of(admin, f"/results/{batch.id}")
+    assert "Win rate over training" in shown
+    assert told["sentence"] in shown
+    admin.post(f"/batches/{batch.id}/close")
+    finished = text_of(admin, f"/batches/{batch.id}/report")
+    assert "Win rate over training" in finished
+    assert "the win rate of brie-v1 moved by" in finished
+    assert "Too early" not in finished
 
 
 def test_a_star_has_no_ranking_to_show(admin: TestClient, study: object) -> None:

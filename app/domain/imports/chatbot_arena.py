@@ -1,6 +1,7 @@
 """Chatbot Arena: battles, with the conversations or without, and the CSV of the 55,000 with one column a winner.
 
-What was shown as A stands in `model_a`. Without the texts, each battle is a prompt of its own.
+What was shown as A stands in `model_a`, unless `order_known` is false, which our own files say. Without the texts, each
+battle is a prompt of its own.
 Chiang et al. 2024, arXiv 2403.04132.
 """
 
@@ -125,6 +126,6 @@ def _verdict(row: Row, key: str, a: str, b: str, choice: Choice) -> VerdictItem:
     cast_at = None
     if isinstance(stamp, int | float) and 0 < stamp < _FAR:
         cast_at = datetime.fromtimestamp(stamp, UTC)
-    return VerdictItem(
-        key, a, b, voter, VoterKind.RATER, choice, True, None, "", 0, cast_at, 0.0  # noqa: FBT003
-    )  # fmt: skip
+    kind = VoterKind.JUDGE if row.get("judge_kind") == VoterKind.JUDGE else VoterKind.RATER
+    known = row.get("order_known", True) is True
+    return VerdictItem(key, a, b, voter, kind, choice, known, None, "", 0, cast_at, 0.0)

@@ -22,7 +22,8 @@ class PromptItem(NamedTuple):
     messages: tuple[tuple[str, str], ...] = ()
     """Role and content of each turn; the user's own turns alone where the texts between them differ by checkpoint."""
     category: str = NO_CATEGORY
-    domain: Domain = Domain.OUT_OF_DOMAIN
+    domain: Domain | None = None
+    """``None``: nobody told where it lies."""
 
 
 class ResponseItem(NamedTuple):

@@ -99,7 +99,7 @@ def _games(table: Table, line: int, row: Row, log: Log) -> Iterable[Item]:
 
 
 def _vote(table: Table, line: int, row: Row, log: Log) -> Iterable[Item]:
-    """A vote by a person, or by a judge whose two orders were made one already; the shown order is not told."""
+    """A vote by a person, or by a judge whose two orders were made one already; our own files alone tell the order."""
     turn = _turn(row)
     key, (a, b) = _key(row, turn), (name_of(row, "model_a"), name_of(row, "model_b"))
     if a == b:
@@ -116,7 +116,7 @@ def _vote(table: Table, line: int, row: Row, log: Log) -> Iterable[Item]:
             said.append(ResponseItem(key, name, text))
     yield from said
     kind = VoterKind.JUDGE if is_judge else VoterKind.RATER
-    yield VerdictItem(key, a, b, judge, kind, choice)
+    yield VerdictItem(key, a, b, judge, kind, choice, order_known=row.get("order_known") is True)
 
 
 def spoken(

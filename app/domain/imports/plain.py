@@ -118,11 +118,11 @@ def _prompt(table: Table, line: int, row: Row, log: Log) -> PromptItem:
         key = name_of(row, *_KEY)
     except RowRefusedError:
         key = f"{table.source.stem[:60]}:{line}" if text is None else key_of(text)
-    domain = row.get("domain") or Domain.OUT_OF_DOMAIN
-    if domain not in list(Domain):
+    domain = row.get("domain") or None
+    if domain is not None and domain not in list(Domain):
         raise RowRefusedError(f"the domain {domain!r} is not {' or '.join(Domain)}")
     category = row.get("category") or NO_CATEGORY
-    return PromptItem(key, users([text] if text else ()), str(category), Domain(domain))
+    return PromptItem(key, users([text] if text else ()), str(category), Domain(domain) if domain else None)
 
 
 def _text(table: Table, line: int, row: Row, log: Log, fields: Sequence[str]) -> str | None:

@@ -1,4 +1,7 @@
-"""Battles as Chatbot Arena publishes them: one row a vote, A and B as they stood on the screen."""
+"""Battles as Chatbot Arena publishes them: one row a vote, A and B as they stood on the screen.
+
+Where nobody told what stood as A, ``order_known`` is false, and A and B are a way of writing only.
+"""
 
 from collections.abc import Iterator
 from uuid import UUID

@@ -1,7 +1,8 @@
 """MT-bench: questions, the answer of each checkpoint, votes of people, and judgments of both orders.
 
 A question is a prompt with its place in the suite as id; replicates are the ``choices`` of an answer. A prompt of
-several turns is one turn here, with who speaks: our responses answer its end.
+several turns is one turn here, with who speaks: our responses answer its end. Of a judge whose order nobody told there
+is no first and second game: its verdicts have a file of their own, in the shape of single votes.
 """
 
 from collections.abc import Iterator
@@ -29,10 +30,15 @@ def rows(session: Session, batch_id: UUID) -> Iterator[Row]:
     yield from _answers(session, batch_id)
     for pair in told_pairs(session, batch_id):
         for verdict in _by(pair, VoterKind.RATER):
-            yield "human_judgment.jsonl", _human(pair, verdict)
+            yield "human_judgment.jsonl", _vote(pair, verdict, verdict.voter)
     for pair in told_pairs(session, batch_id):
-        for judge, verdicts in groupby(sorted(_by(pair, VoterKind.JUDGE), key=_voter), _voter):
+        known = [verdict for verdict in _by(pair, VoterKind.JUDGE) if verdict.order_known]
+        for judge, verdicts in groupby(sorted(known, key=_voter), _voter):
             yield "model_judgment/pair.jsonl", _judged(pair, judge, list(verdicts))
+    for pair in told_pairs(session, batch_id):
+        for verdict in _by(pair, VoterKind.JUDGE):
+            if not verdict.order_known:
+                yield "model_judgment/order_unknown.jsonl", _vote(pair, verdict, [verdict.voter, "pair"])
 
 
 def _answers(session: Session, batch_id: UUID) -> Iterator[Row]:
@@ -59,14 +65,16 @@ def _voter(verdict: ToldVerdict) -> str:
     return verdict.voter
 
 
-def _human(pair: ToldPair, verdict: ToldVerdict) -> dict[str, Any]:
+def _vote(pair: ToldPair, verdict: ToldVerdict, judge: str | list[str]) -> dict[str, Any]:
+    """One verdict. Where ``order_known`` is false, A and B are a way of writing and not what was seen."""
     a, b = pair.shown(verdict)
     return {
         "question_id": pair.number,
         "model_a": a.checkpoint,
         "model_b": b.checkpoint,
         "winner": _WINNER[verdict.choice],
-        "judge": verdict.voter,
+        "judge": judge,
+        "order_known": verdict.order_known,
         "conversation_a": conversation(pair, a),
         "conversation_b": conversation(pair, b),
         "turn": 1,

@@ -15,6 +15,12 @@ _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """The time that every file of an archive carries: the earliest that the format knows."""
 
 
+_ENDS = "\r\n"
+_FORMULA = tuple("=+-@\t\r\n'\uff1d\uff0b\uff0d\uff20")
+"""How a cell begins that a spreadsheet would run instead of showing it (the last four are = + - @ of full width), and
+the apostrophe itself."""
+
+
 class _Line:
     """What ``csv`` writes to: keeps the last line."""
 
@@ -39,15 +45,23 @@ def lines(rows: Iterable[dict[str, Any]], shape: Shape) -> Iterator[str]:
         yield "\n"
 
 
+def _shown(cell: Any) -> Any:
+    """A text that begins like a formula gets an apostrophe before it, so that no spreadsheet runs what a model wrote.
+
+    As texts that begin with an apostrophe get one too, taking one off gives every text back exactly.
+    """
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+
+
 def _csv(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     line = _Line()
-    writer = csv.writer(line, lineterminator="\n")
+    writer = csv.writer(line, lineterminator=_ENDS)  # so that a carriage return in a text is quoted, too
     for number, row in enumerate(rows):
         if number == 0:
             writer.writerow(row)
-            yield line.text
-        writer.writerow(row.values())
-        yield line.text
+            yield line.text.removesuffix(_ENDS) + "\n"
+        writer.writerow([_shown(cell) for cell in row.values()])
+        yield line.text.removesuffix(_ENDS) + "\n"
 
 
 def files(rows: Iterator[Row], of: Format) -> Iterator[tuple[str, Iterator[str]]]:
