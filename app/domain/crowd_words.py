@@ -1,0 +1,36 @@
+"""Many comparisons in one sentence: how many of them are decided."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from app.domain.words import Standing
+
+_UNDECIDED = {
+    Standing.OPEN: "still open",
+    Standing.TOO_EARLY: "too early for a range",
+    Standing.NOTHING_YET: "without a vote",
+}
+
+
+def crowd_words(standings: Sequence[Standing], baseline: str | None) -> str:
+    """How the comparisons of a crowded eval batch stand.
+
+    Args:
+        standings: one for each comparison.
+        baseline: what all of them are against; ``None`` where checkpoints also meet each other.
+    """
+    counted = Counter(standings)
+    undecided = [f"{counted[one]:,} {word}" for one, word in _UNDECIDED.items() if counted[one]]
+    if baseline is None:
+        decided = counted[Standing.BETTER] + counted[Standing.WORSE]
+        return _listed(f"Of {len(standings):,} comparisons", [f"{decided:,} decided", *undecided])
+    told = [f"{counted[one]:,} {one} than {baseline}" for one in (Standing.BETTER, Standing.WORSE) if counted[one]]
+    return _listed(f"Of {len(standings):,} challengers", [*told, *undecided])
+
+
+def _listed(whole: str, parts: Sequence[str]) -> str:
+    first, *rest = parts
+    number, words = first.split(" ", 1)
+    verb = "is" if number == "1" else "are"
+    *before, last = (f"{number} {verb} {words}", *rest)
+    return f"{whole}, {', '.join(before)} and {last}." if before else f"{whole}, {last}."
