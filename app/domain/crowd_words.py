@@ -23,14 +23,16 @@ def crowd_words(standings: Sequence[Standing], baseline: str | None) -> str:
     undecided = [f"{counted[one]:,} {word}" for one, word in _UNDECIDED.items() if counted[one]]
     if baseline is None:
         decided = counted[Standing.BETTER] + counted[Standing.WORSE]
-        return _listed(f"Of {len(standings):,} comparisons", [f"{decided:,} decided", *undecided])
+        told = [f"{decided:,} decided"] if decided else []
+        return _listed(f"{len(standings):,} comparisons", [*told, *undecided])
     told = [f"{counted[one]:,} {one} than {baseline}" for one in (Standing.BETTER, Standing.WORSE) if counted[one]]
-    return _listed(f"Of {len(standings):,} challengers", [*told, *undecided])
+    return _listed(f"{len(standings):,} challengers", [*told, *undecided])
 
 
 def _listed(whole: str, parts: Sequence[str]) -> str:
     first, *rest = parts
     number, words = first.split(" ", 1)
-    verb = "is" if number == "1" else "are"
-    *before, last = (f"{number} {verb} {words}", *rest)
-    return f"{whole}, {', '.join(before)} and {last}." if before else f"{whole}, {last}."
+    if not rest:
+        return f"All {whole} are {words}."
+    *before, last = (f"{number} {'is' if number == '1' else 'are'} {words}", *rest)
+    return f"Of {whole}, {', '.join(before)} and {last}."

@@ -184,6 +184,7 @@ FILTERS: dict[str, Callable[..., object]] = {
     "perplexity": perplexity,
     "plural": plural,
     "points": points,
+    "rate_scale": scales.rate_scale,
     "roughly": roughly,
     "signed_span": signed_span,
     "span": span,

@@ -17,7 +17,7 @@ from app.services import accounts
 from app.services.base_models import add_base_model
 from app.services.shipped import import_shipped
 from app.setup.state import SetupPhase
-from tests.browser import checks, figures, judged, judging, people, reporting, telling, texts
+from tests.browser import checks, figures, judged, judging, many_checkpoints, people, reporting, telling, texts
 from tests.browser.arena import SCRIPT, Arena, Writer
 from tests.browser.page import Page
 from tests.browser.texts import noisy, reply
@@ -442,6 +442,7 @@ STATES: dict[str, Callable[[Arena], list[Page]]] = {
         judged.judged,
         reporting.reported,
         figures.figures,
+        many_checkpoints.many_checkpoints,
         crowded,
         one,
         thirteen,
