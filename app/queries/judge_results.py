@@ -54,6 +54,8 @@ class JudgeCells:
     length: LengthCard | None
     """``None`` for all together."""
     length_sentence: str = ""
+    judge_id: uuid.UUID | None = None
+    """``None`` for all together."""
 
 
 @dataclass(frozen=True)
@@ -245,7 +247,9 @@ def _judge(
     label = SIMULATED_JUDGES if judge.simulated else ""
     cells = _cells(judge.name, seen, pairs, lambda *of: judged_words(judge.name, second, first, *of))
     words = length_words(judge.name, second, length)
-    return JudgeCells(judge.name, judge.simulated, label + cells.sentence, *cells[1:], length, label + words)
+    return JudgeCells(
+        judge.name, judge.simulated, label + cells.sentence, *cells[1:], length, label + words, judge.judge_id
+    )
 
 
 def _cells(

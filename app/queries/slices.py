@@ -4,21 +4,36 @@ from dataclasses import dataclass
 
 from app.domain.intervals import Interval
 from app.domain.multiplicity import EVEN, adjusted, simultaneous_live
-from app.queries.cells import SIMULATED
-from app.queries.results import ResultsPage
+from app.queries.cells import SIMULATED, Cell
+from app.queries.results import Matchup, ResultsPage
 
 
 @dataclass(frozen=True)
 class Slice:
     """One domain or category of one matchup."""
 
-    baseline: str
-    challenger: str
-    label: str
+    matchup: Matchup
+    cell: Cell
+    """As the matchup shows it, with ranges of its own."""
     live: Interval | None
     """Wider than its own: all of them hold together at every look (Bonferroni). ``None`` while it is too early."""
     holm: float | None
     """Of a finished report: the p-value of one half, adjusted for all slices (Holm)."""
+
+    @property
+    def baseline(self) -> str:
+        """What the challenger meets."""
+        return self.matchup.first
+
+    @property
+    def challenger(self) -> str:
+        """Whose win rate it is."""
+        return self.matchup.second
+
+    @property
+    def label(self) -> str:
+        """Which prompts it is about."""
+        return self.cell.label
 
     @property
     def stands_out(self) -> bool:
@@ -45,7 +60,7 @@ def slices(page: ResultsPage) -> Slices:
     ]
     summaries = [cell.summary for _, cell in found]
     rows = tuple(
-        Slice(matchup.first, matchup.second, cell.label, together, holm)
+        Slice(matchup, cell, together, holm)
         for (matchup, cell), together, holm in zip(
             found, simultaneous_live(summaries), adjusted(summaries), strict=True
         )

@@ -4,6 +4,7 @@ import re
 import uuid
 from pathlib import Path
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -144,13 +145,45 @@ def test_numbers_lead_to_the_pairs_behind_them_once_these_may_be_read(app: FastA
     with app.state.database.session_scope() as session:
         eval_batches.close(session, session.get_one(EvalBatch, batch.id), now=NOW)
         told = report(session, batch.id)["matchups"][0]["raters"]
-    found = {label: html.unescape(href) for href, label in links.findall(admin.get(page).text)}
+    table = admin.get(page).text.split("Votes on brie-v1/epoch-2 against tiny</caption>")[1].split("</table>")[0]
+    found = {label: html.unescape(href) for href, label in links.findall(table)}
     cells = {"all prompts": told["all"], **told["domains"], **told["categories"]}
     assert found.keys() == cells.keys()
     for label, href in found.items():
         answer = admin.get(href)
         assert answer.status_code == 200
         assert answer.text.count('class="pair-row') == cells[label]["n"], label
+
+
+@pytest.mark.parametrize("design", Design)
+def test_every_section_leads_to_its_pairs_once_these_may_be_read(app: FastAPI, tmp_path: Path, design: Design) -> None:
+    admin = client_for(app)
+    with app.state.database.session_scope() as session:
+        plan = {"design": design, "allow_repeats": True, "votes_per_pair": 2}
+        batch = make_study(session, tmp_path, prompts=24, challengers=2, **plan).batch
+        for number in range(2):
+            rng = random.Random(number)  # noqa: S311
+            vote_blind(session, batch, make_rater(session), lambda _, rng=rng: rng.choice(list(Choice)), rng=rng)
+    page = f"/results/{batch.id}"
+    links = re.compile(rf'href="(/batches/{batch.id}/pairs\?[^"]*)"')
+    assert not links.findall(admin.get(page).text)
+    with app.state.database.session_scope() as session:
+        eval_batches.close(session, session.get_one(EvalBatch, batch.id), now=NOW)
+        names = {row.id: row.name for row in session.scalars(select(Checkpoint))}
+    text = admin.get(page).text
+    sections = ["slices", "contrasts", "agreement", "variance"] + ["ranking"] * (design is Design.ROUND_ROBIN)
+    for part in sections:
+        section = re.search(rf'<section[^>]* id="results-{part}".*?</section>', text, re.DOTALL)
+        assert section is not None, part
+        assert links.search(section[0]), part
+    for href in {html.unescape(one) for one in links.findall(text)}:
+        answer = admin.get(href)
+        assert 'class="pair-row' in answer.text, href
+        asked = httpx.URL(href).params
+        if "against" in asked:
+            two = {names[uuid.UUID(asked[one])] for one in ("challenger", "against")}
+            shown = set(re.findall(r"(?:brie-v\d/epoch-2|tiny)", answer.text.split('id="pairs-list"')[1]))
+            assert shown == two, href
 
 
 def test_a_crowd_is_one_line_each_and_every_line_leads_to_its_comparison_in_full(app: FastAPI, tmp_path: Path) -> None:
