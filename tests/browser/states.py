@@ -215,6 +215,7 @@ def results(arena: Arena) -> list[Page]:
         ("no-vote", []),
         ("one-vote", [SECOND]),
         ("too-early", [SECOND, TIE, SECOND, FIRST]),
+        ("thirteen", [SECOND] * 10 + [FIRST] * 3),
         ("all-ties", [TIE] * 12),
         ("open", _outcomes(57, 0.55, 0.15, 8)),
         ("better", _outcomes(57, 0.85, 0.05, 9)),
