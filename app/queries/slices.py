@@ -7,6 +7,9 @@ from app.domain.multiplicity import EVEN, adjusted, simultaneous_live
 from app.queries.cells import SIMULATED, Cell
 from app.queries.results import Matchup, ResultsPage
 
+_MOST_NAMED = 8
+"""Slices that a sentence names; of more it says how many they are."""
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -74,6 +77,8 @@ def _sentence(rows: tuple[Slice, ...], *, several: bool, simulated: bool) -> str
         return ""
     names = [f"{row.label} for {row.challenger}" if several else row.label for row in rows if row.stands_out]
     found = f"{', '.join(names)} {'differs' if len(names) == 1 else 'differ'}" if names else "none of them differs"
+    if len(names) > _MOST_NAMED:
+        found = f"{len(names)} of them differ"
     label = SIMULATED if simulated else ""
     those = f"{told} have ranges of their own" if told > 1 else "1 has a range of its own"
     return f"{label}Of {len(rows)} domains and categories {those}. Looked at all together, {found} from 50%."
