@@ -35,6 +35,13 @@ def test_a_crowd_in_one_sentence(standings: list[Standing], baseline: str | None
     assert crowd_words(standings, baseline) == said
 
 
+def test_in_a_finished_report_nothing_is_still_open() -> None:
+    said = crowd_words([BETTER, OPEN, OPEN, EARLY, NONE], "tiny", final=True)
+    assert said == (
+        "Of 5 challengers, 1 is better than tiny, 2 not told apart, 1 without enough votes and 1 without a vote."
+    )
+
+
 @given(st.lists(st.sampled_from(Standing), min_size=1, max_size=300), st.sampled_from([None, "tiny"]))
 def test_the_numbers_add_up_to_all(standings: list[Standing], baseline: str | None) -> None:
     whole, *parts = [int(word) for word in crowd_words(standings, baseline).split() if word.isdigit()]
