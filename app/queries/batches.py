@@ -138,14 +138,8 @@ def batch_rows(session: Session, *conditions: Any) -> tuple[BatchRow, ...]:
     ids = [batch.id for batch, *_ in found]
     names = _checkpoint_names(session, ids)
     pairs = {batch_id: (there, settled) for batch_id, there, settled in session.execute(_pairs(ids))}
-    votes = _counts(
-        session,
-        select(Tally.eval_batch_id, func.sum(Tally.first + Tally.second + Tally.tie))
-        .join(Pair, Pair.id == Tally.pair_id)
-        .where(Tally.eval_batch_id.in_(ids), Tally.voter_kind == VoterKind.RATER, Pair.kind == PairKind.MAIN)
-        .group_by(Tally.eval_batch_id),
-    )
-    simulated = _simulated(session, ids)
+    votes = standing_votes(session, ids)
+    simulated = simulated_votes(session, ids)
     jobs = job_views(session, (batch.job_id for batch, *_ in found))
     return tuple(
         BatchRow(
@@ -173,7 +167,18 @@ def batch_rows(session: Session, *conditions: Any) -> tuple[BatchRow, ...]:
     )
 
 
-def _simulated(session: Session, ids: list[uuid.UUID]) -> dict[uuid.UUID, int]:
+def standing_votes(session: Session, ids: list[uuid.UUID]) -> dict[uuid.UUID, int]:
+    """Votes of people on main pairs by batch, from the tallies."""
+    query = (
+        select(Tally.eval_batch_id, func.sum(Tally.first + Tally.second + Tally.tie))
+        .join(Pair, Pair.id == Tally.pair_id)
+        .where(Tally.eval_batch_id.in_(ids), Tally.voter_kind == VoterKind.RATER, Pair.kind == PairKind.MAIN)
+        .group_by(Tally.eval_batch_id)
+    )
+    return _counts(session, query)
+
+
+def simulated_votes(session: Session, ids: list[uuid.UUID]) -> dict[uuid.UUID, int]:
     """Votes of simulated raters by batch. Who they are is asked first: their votes are few, and have an index."""
     nobody = session.scalars(select(Voter.id).where(Voter.simulated, Voter.kind == VoterKind.RATER)).all()
     if not nobody:

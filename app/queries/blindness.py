@@ -8,18 +8,23 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
 from app.domain.checks import leak_words, recognition_words, without_words
-from app.domain.tally import Tally
+from app.domain.tally import PromptCounts, Tally
 from app.domain.terms import BallotState, PairKind, VoterKind
 from app.models import Ballot, EvalBatch, Pair, Recognition, Verdict
-from app.queries.cells import SIMULATED, Cell, live_of
-from app.queries.pair_tallies import PairTally, cell, pairs_of_matchups, pool
-from app.queries.results import ResultsPage
+from app.models import Tally as StoredTally
+from app.queries.cells import SIMULATED, Cell
+from app.queries.pair_tallies import of_second
+from app.queries.prompt_counts import without
+from app.queries.results import ResultsPage, slice_of
 
 _NOTHING = Tally(0, 0, 0)
+_OF_BALLOT = (
+    Ballot.pair_id, Ballot.eval_batch_id, Ballot.voter_id, Ballot.voter_kind, Ballot.state, Ballot.is_repeat,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -101,68 +106,111 @@ def blindness(
         given = answers_of(session, page.batch.id, page.excluded.reasons)
     else:
         given = sum((said for voter_id, said in answers.items() if voter_id not in page.excluded.reasons), Answers())
-    stored = _shown(session, page.batch.id)
-    flag_of = stored if flags is None else {pair_id: flags.get(pair_id) for pair_id in stored}
-    flagged = {pair_id for pair_id, flag in flag_of.items() if flag}
-    unchecked = sum(flag is None for flag in flag_of.values())
+    shown, unchecked, flagged = _flagged(session, page.batch.id, flags)
+    if page.counted_anew is not None:
+        flagged = {pair_id: page.counted_anew.get(pair_id, _NOTHING) for pair_id in flagged}
+    kept = {pair_id: tally - page.excluded.counts.get(pair_id, _NOTHING) for pair_id, tally in flagged.items()}
+    batch = session.get_one(EvalBatch, page.batch.id)
     label = SIMULATED if page.batch.simulated_votes else ""
+    counted = [matchup.counts for matchup in page.matchups]
+    unflagged = _apart(page, "without pairs that name an author", without(session, batch, counted, kept))
+    unrecognised = _apart(page, "without votes that recognised one", without(session, batch, counted, given.yes))
     these_pairs = "this pair" if len(flagged) == 1 else "these pairs"
     these_votes = "this vote" if given.yes_votes == 1 else "these votes"
-    matchups = []
-    without_flagged: list[str] = []
-    without_yes: list[str] = []
-    of_each = pairs_of_matchups(session, page) if flagged or given.yes_votes else ((),) * len(page.matchups)
-    for matchup, pairs in zip(page.matchups, of_each, strict=True):
-        two = (matchup.first, matchup.second)
-        whole, unflagged, unrecognised = replace(matchup.whole, label="all votes"), None, None
-        if flagged:
-            left = [pair for pair in pairs if pair.pair_id not in flagged]
-            unflagged = cell("without pairs that name an author", left)
-            without_flagged.append(label + _finding(these_pairs, *two, left, whole))
-        if given.yes_votes:
-            left = [replace(pair, tally=pair.tally - given.yes.get(pair.pair_id, _NOTHING)) for pair in pairs]
-            unrecognised = cell("without votes that recognised one", left)
-            without_yes.append(label + _finding(these_votes, *two, left, whole))
-        matchups.append(Apart(*two, whole, unflagged, unrecognised))
-    asked = session.get_one(EvalBatch, page.batch.id).ask_recognised
     return Blindness(
-        shown=len(stored),
+        shown=shown,
         flagged=len(flagged),
         unchecked=unchecked,
-        asked=asked,
+        asked=batch.ask_recognised,
         answered=given.answered,
         yes=given.yes_votes,
-        flagged_sentence=leak_words(len(flagged), len(stored), unchecked),
-        flagged_findings=tuple(without_flagged),
-        recognised_sentence=recognition_words(given.yes_votes, given.answered, asked=asked),
-        recognised_findings=tuple(without_yes),
-        matchups=tuple(matchups),
+        flagged_sentence=leak_words(len(flagged), shown, unchecked),
+        flagged_findings=_findings(label, these_pairs, page, unflagged) if flagged else (),
+        recognised_sentence=recognition_words(given.yes_votes, given.answered, asked=batch.ask_recognised),
+        recognised_findings=_findings(label, these_votes, page, unrecognised) if given.yes_votes else (),
+        matchups=tuple(
+            Apart(
+                matchup.first,
+                matchup.second,
+                replace(matchup.whole, label="all votes"),
+                one if flagged else None,
+                other if given.yes_votes else None,
+            )
+            for matchup, one, other in zip(page.matchups, unflagged, unrecognised, strict=True)
+        ),
     )
 
 
-def _shown(session: Session, batch_id: uuid.UUID) -> dict[uuid.UUID, bool | None]:
-    """Whether a text says who wrote it, for each pair that voters are shown."""
-    query = select(Pair.id, Pair.self_identifies).where(
-        Pair.eval_batch_id == batch_id, Pair.kind == PairKind.MAIN, Pair.settled.is_(None)
+def _apart(page: ResultsPage, label: str, left: Sequence[PromptCounts]) -> list[Cell]:
+    return [slice_of(label, counts) for _, counts in zip(page.matchups, left, strict=True)]
+
+
+def _findings(label: str, what: str, page: ResultsPage, cells: Sequence[Cell]) -> tuple[str, ...]:
+    return tuple(
+        label
+        + without_words(
+            what,
+            matchup.second,
+            matchup.first,
+            Tally(cell.wins, cell.losses, cell.ties, cell.both_bad),
+            cell.summary,
+            cell.live,
+            matchup.whole.standing,
+        )
+        for matchup, cell in zip(page.matchups, cells, strict=True)
     )
-    return dict(session.execute(query).all())
+
+
+def _flagged(
+    session: Session, batch_id: uuid.UUID, flags: Mapping[uuid.UUID, bool | None] | None
+) -> tuple[int, int, dict[uuid.UUID, Tally]]:
+    """How many pairs voters are shown, how many of them were never looked at, and the votes on those with a flag."""
+    shown = (Pair.eval_batch_id == batch_id, Pair.kind == PairKind.MAIN, Pair.settled.is_(None))
+    if flags is not None:
+        told = {pair_id: flags.get(pair_id) for pair_id in session.scalars(select(Pair.id).where(*shown))}
+        those = [pair_id for pair_id, flag in told.items() if flag]
+        unchecked = sum(flag is None for flag in told.values())
+        return len(told), unchecked, _votes_on(session, *shown, Pair.id.in_(those)) if those else {}
+    named = func.coalesce(func.sum(case((Pair.self_identifies.is_(True), 1), else_=0)), 0)
+    pairs, checked, found = session.execute(
+        select(func.count(), func.count(Pair.self_identifies), named).where(*shown)
+    ).one()
+    return pairs, pairs - checked, _votes_on(session, *shown, Pair.self_identifies.is_(True)) if found else {}
+
+
+def _votes_on(session: Session, *those: ColumnElement[bool]) -> dict[uuid.UUID, Tally]:
+    """The votes of people on these pairs, those without any among them."""
+    query = (
+        select(Pair.id, StoredTally)
+        .join(StoredTally, (StoredTally.pair_id == Pair.id) & (StoredTally.voter_kind == VoterKind.RATER), isouter=True)
+        .where(*those)
+    )
+    return {pair_id: of_second(stored) for pair_id, stored in session.execute(query)}
 
 
 def answers_of(session: Session, batch_id: uuid.UUID, left_out: Collection[uuid.UUID] = ()) -> Answers:
-    """The answers on votes that count; ``left_out`` are voters whose votes do not. Grows with pairs, not with votes."""
-    if session.scalar(select(Recognition.verdict_id).limit(1)) is None:
-        return Answers()  # mostly nobody was asked; SQLite would look for an answer to every ballot of the batch
+    """The answers on votes that count; ``left_out`` are voters whose votes do not. Grows with answers, not votes."""
+    # Read from the answers to their votes: outer joins and the offset keep SQLite from looking for an answer to every
+    # ballot of the batch instead, of which mostly none has one.
+    given = (
+        select(Recognition.recognised, Verdict.outcome, Verdict.choice, *_OF_BALLOT)
+        .select_from(Recognition)
+        .join(Verdict, Verdict.id == Recognition.verdict_id, isouter=True)
+        .join(Ballot, Ballot.id == Verdict.ballot_id, isouter=True)
+        .offset(0)
+        .subquery()
+        .c
+    )
+    by = (given.pair_id, given.recognised, given.outcome, given.choice)
     query = (
-        select(Ballot.pair_id, Recognition.recognised, Verdict.outcome, Verdict.choice, func.count())
-        .join(Verdict, Verdict.ballot_id == Ballot.id)
-        .join(Recognition, Recognition.verdict_id == Verdict.id)
-        .join(Pair, Pair.id == Ballot.pair_id)
-        .where(Ballot.eval_batch_id == batch_id, Ballot.voter_kind == VoterKind.RATER, Pair.kind == PairKind.MAIN)
-        .where(Ballot.state == BallotState.VOTED, Ballot.is_repeat.is_(False))
-        .group_by(Ballot.pair_id, Recognition.recognised, Verdict.outcome, Verdict.choice)
+        select(*by, func.count())
+        .join(Pair, Pair.id == given.pair_id)
+        .where(given.eval_batch_id == batch_id, given.voter_kind == VoterKind.RATER, Pair.kind == PairKind.MAIN)
+        .where(given.state == BallotState.VOTED, given.is_repeat.is_(False))
+        .group_by(*by)
     )
     if left_out:
-        query = query.where(Ballot.voter_id.not_in(list(left_out)))
+        query = query.where(given.voter_id.not_in(list(left_out)))
     answered = 0
     yes: dict[uuid.UUID, Tally] = defaultdict(lambda: _NOTHING)
     for pair_id, recognised, outcome, choice, votes in session.execute(query):
@@ -170,8 +218,3 @@ def answers_of(session: Session, batch_id: uuid.UUID, left_out: Collection[uuid.
         if recognised:
             yes[pair_id] += Tally.of(outcome, votes, choice=choice)
     return Answers(answered, dict(yes))
-
-
-def _finding(what: str, first: str, second: str, pairs: Sequence[PairTally], whole: Cell) -> str:
-    tally, summary = pool(pairs)
-    return without_words(what, second, first, tally, summary, live_of(summary), whole.standing)

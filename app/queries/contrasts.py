@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -19,8 +17,17 @@ from app.domain.terms import Design, Domain
 from app.models import BatchCheckpoint, EvalBatch
 from app.queries.cells import DOMAIN_WORDS, SIMULATED
 from app.queries.controls import checks_of
-from app.queries.prompt_counts import MatchupCounts
 from app.queries.results import Matchup, ResultsPage, results_page
+
+
+@dataclass(frozen=True)
+class Behind:
+    """What one of two win rates is made from: the pairs of a matchup, or of one domain of it."""
+
+    words: str
+    page: ResultsPage
+    matchup: Matchup
+    domain: Domain | None = None
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,8 @@ class Difference:
     """Questions of the same kind have the same words here: "In-domain less out-of-domain"."""
     label: str
     """Which of them this is: "epoch-2"."""
+    behind: tuple[Behind, Behind]
+    """What the two win rates are made from."""
 
     @property
     def told_apart(self) -> bool:
@@ -47,29 +56,28 @@ def contrasts(session: Session, page: ResultsPage) -> tuple[Difference, ...]:
     """What can be compared within an eval batch, and with others that asked the same with another seed."""
     label = SIMULATED if page.batch.simulated_votes else ""
     several = len(page.matchups) > 1
-    found = [_domains(matchup, label, several=several) for matchup in page.matchups]
+    found = [_domains(page, matchup, label, several=several) for matchup in page.matchups]
     if page.batch.design is Design.STAR:
-        found += [_challengers(one, other, label) for one, other in pairwise(page.matchups)]
+        found += [_challengers(page, one, other, label) for one, other in pairwise(page.matchups)]
     for again in _reruns(session, page.batch.id):
         found += _rerun(page, results_page(session, again), several=several)
     return tuple(one for one in found if one is not None)
 
 
-def _domains(matchup: Matchup, label: str, *, several: bool) -> Difference | None:
+def _domains(page: ResultsPage, matchup: Matchup, label: str, *, several: bool) -> Difference | None:
     if len(matchup.domains) < len(Domain):
         return None
-    ours, theirs = (_side(matchup.counts, matchup.counts.domains == domain) for domain in Domain)
     suffix = f" for {matchup.second}" if several else ""
-    names = [DOMAIN_WORDS[domain] + suffix for domain in Domain]
+    inside, outside = (Behind(DOMAIN_WORDS[domain] + suffix, page, matchup, domain) for domain in Domain)
     group = f"{DOMAIN_WORDS[Domain.IN_DOMAIN]} less {DOMAIN_WORDS[Domain.OUT_OF_DOMAIN]}".capitalize()
-    return _difference(names[0], names[1], ours, theirs, label, (group, matchup.second))
+    return _difference(inside, outside, label, group, matchup.second)
 
 
-def _challengers(one: Matchup, other: Matchup, label: str) -> Difference | None:
+def _challengers(page: ResultsPage, one: Matchup, other: Matchup, label: str) -> Difference | None:
     """The later of two challengers against the one before it, by how either does against the same baseline."""
-    names = (f"with {other.second}", f"with {one.second}")
-    about = ("Each challenger less the one before it", f"{other.second} less {one.second}")
-    return _difference(*names, _side(other.counts), _side(one.counts), label, about)
+    later, before = (Behind(f"with {matchup.second}", page, matchup) for matchup in (other, one))
+    group, called = "Each challenger less the one before it", f"{other.second} less {one.second}"
+    return _difference(later, before, label, group, called)
 
 
 def _rerun(page: ResultsPage, again: ResultsPage, *, several: bool) -> list[Difference | None]:
@@ -80,24 +88,25 @@ def _rerun(page: ResultsPage, again: ResultsPage, *, several: bool) -> list[Diff
         other = theirs.get((matchup.first_id, matchup.second_id))
         if other is not None:
             suffix = f" for {matchup.second}" if several else ""
-            names = (f"in {page.batch.name}{suffix}", f"in {again.batch.name}{suffix}")
-            about = (f"{page.batch.name} less {again.batch.name}", matchup.second)
-            found.append(_difference(*names, _side(matchup.counts), _side(other.counts), label, about))
+            here = Behind(f"in {page.batch.name}{suffix}", page, matchup)
+            there = Behind(f"in {again.batch.name}{suffix}", again, other)
+            group = f"{page.batch.name} less {again.batch.name}"
+            found.append(_difference(here, there, label, group, matchup.second))
     return found
 
 
-def _difference(
-    one: str, other: str, ours: Side, theirs: Side, label: str, about: tuple[str, str]
-) -> Difference | None:
-    found = contrast(ours, theirs)
+def _difference(one: Behind, other: Behind, label: str, group: str, called: str) -> Difference | None:
+    found = contrast(_side(one), _side(other))
     if found is None:
         return None
-    return Difference(one, other, label + sentence(found, found.live, one, other), found, *about)
+    said = label + sentence(found, found.live, one.words, other.words)
+    return Difference(one.words, other.words, said, found, group, called, (one, other))
 
 
-def _side(counts: MatchupCounts, which: NDArray[np.bool_] | None = None) -> Side:
+def _side(behind: Behind) -> Side:
+    counts = behind.matchup.counts
     there = counts.votes.n > 0
-    kept = there if which is None else there & which
+    kept = there if behind.domain is None else there & (counts.domains == behind.domain)
     return Side(tuple(counts.prompts[kept].tolist()), ClusterSums.from_counts(counts.votes[kept]))
 
 

@@ -12,8 +12,9 @@ from app.domain.terms import BaseModelState, BatchState, CheckpointKind, PairKin
 from app.models import BaseModel, Checkpoint, EvalBatch, Pair, Run, Tally
 from app.queries.batches import NEWEST_FIRST, BatchRow, batch_rows
 from app.queries.controls import canaries_of
+from app.queries.crowd import sentences_of
 from app.queries.jobs import UNFINISHED, JobView, unfinished_jobs, worker_alive
-from app.queries.results import Matchup, results_page
+from app.queries.results import results_page
 
 _MOST_WAITING, _MOST_JOBS, _MOST_FAILED = 5, 8, 3
 """More than that is a matter of the lists, which are one link away."""
@@ -43,7 +44,7 @@ class HomePage:
     """Open eval batches that still want votes."""
     all_waiting: int
     newest: BatchRow | None
-    newest_matchups: tuple[Matchup, ...]
+    newest_sentences: tuple[str, ...]
     suspect: str
     """Instead of any result of the newest batch, when its canaries found an order that is mixed up."""
     steps: tuple[NextStep, ...]
@@ -66,7 +67,7 @@ def home_page(session: Session, *, now: datetime, stale_seconds: float) -> HomeP
         waiting=tuple(row for row in rows if row.id in ids),
         all_waiting=facts.waiting,
         newest=newest.batch if newest else None,
-        newest_matchups=newest.matchups if newest and not suspect else (),
+        newest_sentences=sentences_of(newest) if newest and not suspect else (),
         suspect=suspect,
         steps=_steps(facts, [row for row in rows if row.is_sample]),
         worker_alive=worker_alive(session, queue=Queue.GPU, now=now, stale_seconds=stale_seconds),

@@ -59,6 +59,8 @@ class JudgeCells:
     gap: Gap | None = None
     """How much more often it prefers the challenger than people do on the same pairs; ``None`` without such a pair."""
     gap_sentence: str = ""
+    judge_id: uuid.UUID | None = None
+    """``None`` for all together."""
 
 
 @dataclass(frozen=True)
@@ -261,7 +263,9 @@ def _judge(
     gap = _gap(seen)
     leans = (label or people) + gap_words(judge.name, second, gap) if gap else ""
     told_by_judge = label + cells.sentence
-    return JudgeCells(judge.name, judge.simulated, told_by_judge, *cells[1:], length, label + words, gap, leans)
+    return JudgeCells(
+        judge.name, judge.simulated, told_by_judge, *cells[1:], length, label + words, gap, leans, judge.judge_id
+    )
 
 
 def _gap(seen: Iterable[_Seen]) -> Gap | None:

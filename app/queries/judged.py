@@ -62,6 +62,7 @@ class Asked:
     simulated: bool
     mode: SwapMode
     state: JudgingState
+    judge_id: uuid.UUID
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Heard:
 def judges_of(session: Session, batch_id: uuid.UUID) -> tuple[Asked, ...]:
     """The judges that were asked about an eval batch, in the order in which they were."""
     query = (
-        select(Judge.voter_id, Voter.name, Voter.simulated, Judging.mode, Judging.state)
+        select(Judge.voter_id, Voter.name, Voter.simulated, Judging.mode, Judging.state, Judge.id)
         .join(Judge, Judge.id == Judging.judge_id)
         .join(Voter, Voter.id == Judge.voter_id)
         .where(Judging.eval_batch_id == batch_id)

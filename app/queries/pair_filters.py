@@ -71,6 +71,8 @@ class PairFilter:
     domain: Domain | None = None
     outcome: PairOutcome | None = None
     challenger: uuid.UUID | None = None
+    against: uuid.UUID | None = None
+    """What the challenger meets, where checkpoints also meet each other."""
     text: str = ""
     """Words of which each stands in the prompt, in a response or in a voter's reason; see ``pair_search``."""
     flagged: bool = False
@@ -132,8 +134,11 @@ def conditions(session: Session, batch: EvalBatch, wanted: PairFilter) -> list[C
         found.append(disagree)
     elif wanted.outcome is not None:
         found.append(outcome_of(batch) == wanted.outcome)
-    if wanted.challenger is not None:
-        found.append(or_(Pair.first_id == wanted.challenger, Pair.second_id == wanted.challenger))
+    found += [
+        or_(Pair.first_id == one, Pair.second_id == one)
+        for one in (wanted.challenger, wanted.against)
+        if one is not None
+    ]
     if wanted.flagged:
         found.append(flagged)
     if wanted.length is not None:

@@ -5,7 +5,7 @@ What the results are made from: as many rows come back as there are cells, howev
 
 import uuid
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -23,6 +23,9 @@ from app.models import Tally as StoredTally
 
 _BY_SECOND = (Outcome.SECOND, Outcome.FIRST, Outcome.TIE)
 _COLUMNS = 4
+_FEW = 2_000
+"""Pairs that are asked for by their ids; of more, all of the eval batch are read."""
+
 _VOTES = (StoredTally.second, StoredTally.first, StoredTally.tie, StoredTally.both_bad)
 """In the order of ``PromptCounts``: from the side of ``second``."""
 
@@ -59,14 +62,14 @@ def prompt_counts(
         counted_anew: by pair, votes to be taken instead of the stored tallies.
     """
     prompts = session.execute(
-        select(_plain(Prompt.id), Prompt.position, Prompt.domain, Prompt.category)
+        select(_plain(Prompt.id), Prompt.domain, Prompt.category)
         .where(Prompt.suite_id == batch.suite_id)
         .order_by(Prompt.position)
     ).all()
     place = {one[0]: row for row, one in enumerate(prompts)}
     domains = np.array([one.domain for one in prompts], dtype=object)
     categories = np.array([one.category for one in prompts], dtype=object)
-    without = _of_pairs(session, batch.id, left_out, place)
+    excluded = _of_pairs(session, batch.id, left_out, place)
     anew = None if counted_anew is None else _of_pairs(session, batch.id, counted_anew, place)
     nothing = np.zeros((len(prompts), _COLUMNS), dtype=np.int64)
     made = []
@@ -76,12 +79,27 @@ def prompt_counts(
         table = np.zeros((len(prompts), _COLUMNS + len(_BY_SECOND)), dtype=np.int64)
         table[[place[row[2]] for row in rows]] = [row[3:] for row in rows]
         votes = table[:, :_COLUMNS] if anew is None else anew.get(key, nothing)
-        left = without.get(key, nothing)
+        left = excluded.get(key, nothing)
         settled = np.column_stack((table[:, _COLUMNS:], np.zeros_like(table[:, 0])))
         first_id, second_id = (uuid.UUID(str(one)) for one in key)
         counts = (PromptCounts(*kind[there].T) for kind in (votes - left, left, settled))
         made.append(MatchupCounts(first_id, second_id, there, domains[there], categories[there], *counts))
     return made
+
+
+def without(
+    session: Session, batch: EvalBatch, counted: Sequence[MatchupCounts], tallies: Mapping[uuid.UUID, Tally]
+) -> list[PromptCounts]:
+    """The votes of each matchup less these, which are given by pair. Grows with ``tallies``, not with pairs."""
+    by_position = select(_plain(Prompt.id)).where(Prompt.suite_id == batch.suite_id).order_by(Prompt.position)
+    place = {one: row for row, one in enumerate(session.scalars(by_position))} if tallies else {}
+    found = _of_pairs(session, batch.id, tallies, place)
+    taken = {(uuid.UUID(str(first)), uuid.UUID(str(second))): sums for (first, second), sums in found.items()}
+    left = []
+    for one in counted:
+        sums = taken.get((one.first_id, one.second_id))
+        left.append(one.votes if sums is None else one.votes - PromptCounts(*sums[one.prompts].T))
+    return left
 
 
 def _by_prompt(batch_id: uuid.UUID) -> Any:
@@ -114,6 +132,8 @@ def _of_pairs(
         return {}
     keys = (_plain(Pair.first_id), _plain(Pair.second_id), _plain(Pair.prompt_id))
     query = select(Pair.id, *keys).where(Pair.eval_batch_id == batch_id, Pair.kind == PairKind.MAIN)
+    if len(tallies) <= _FEW:
+        query = query.where(Pair.id.in_(tallies))
     sums: dict[tuple[Any, Any], NDArray[np.int64]] = defaultdict(
         lambda: np.zeros((len(place), _COLUMNS), dtype=np.int64)
     )

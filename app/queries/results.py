@@ -96,19 +96,21 @@ def _matchup(first: str, second: str, counts: MatchupCounts, label: str) -> Matc
         second_id=counts.second_id,
         sentence=label + headline(*said, live_of(summary), where),
         fixed_sentence=label + headline(*said, fixed(summary) if summary else None, where, final=True),
-        whole=_cell("all prompts", votes),
-        domains=tuple(replace(_cell(DOMAIN_WORDS[one], votes, counts.domains == one), domain=one) for one in present),
+        whole=slice_of("all prompts", votes),
+        domains=tuple(
+            replace(slice_of(DOMAIN_WORDS[one], votes, counts.domains == one), domain=one) for one in present
+        ),
         categories=tuple(
-            replace(_cell(category_words(one), votes, counts.categories == one), category=one) for one in categories
+            replace(slice_of(category_words(one), votes, counts.categories == one), category=one) for one in categories
         ),
         settled=counts.settled.total,
-        with_settled=_cell("with settled pairs", votes + counts.settled),
-        with_everybody=_cell("with everybody", everybody) if counts.left_out.n.any() else None,
+        with_settled=slice_of("with settled pairs", votes + counts.settled),
+        with_everybody=slice_of("with everybody", everybody) if counts.left_out.n.any() else None,
         counts=counts,
     )
 
 
-def _cell(label: str, counts: PromptCounts, which: NDArray[np.bool_] | None = None) -> Cell:
+def slice_of(label: str, counts: PromptCounts, which: NDArray[np.bool_] | None = None) -> Cell:
     """One slice with its rate and both intervals; ``which`` of the prompts, or all."""
     those = counts if which is None else counts[which]
     return cell_of(label, those.total, summarise(ClusterSums.from_counts(those)))

@@ -4,12 +4,13 @@ import uuid
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import case, func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.domain.errors import NotFoundError
-from app.domain.terms import BallotState, BatchState, PairKind, Reveal, VoterKind
-from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Suite, Voter
+from app.domain.terms import BatchState, Reveal
+from app.models import BatchCheckpoint, Checkpoint, EvalBatch, Suite
+from app.queries.batches import simulated_votes, standing_votes
 
 
 class Reading(StrEnum):
@@ -65,13 +66,6 @@ def batch_of(session: Session, batch_id: uuid.UUID) -> tuple[EvalBatch, PairsBat
         .where(BatchCheckpoint.eval_batch_id == batch_id)
         .order_by(BatchCheckpoint.position)
     )
-    votes, simulated = session.execute(
-        select(func.count(Ballot.id), func.count(case((Voter.simulated, 1))))
-        .join(Voter, Voter.id == Ballot.voter_id)
-        .join(Pair, Pair.id == Ballot.pair_id)
-        .where(Ballot.eval_batch_id == batch_id, Ballot.voter_kind == VoterKind.RATER, Pair.kind == PairKind.MAIN)
-        .where(Ballot.state == BallotState.VOTED, Ballot.is_repeat.is_(False))
-    ).one()
     baseline, *challengers = (Member(id_, name) for id_, name in members)
     return stored, PairsBatch(
         id=stored.id,
@@ -82,8 +76,8 @@ def batch_of(session: Session, batch_id: uuid.UUID) -> tuple[EvalBatch, PairsBat
         reading=_reading(stored),
         baseline=baseline,
         challengers=tuple(challengers),
-        votes=votes,
-        simulated_votes=simulated,
+        votes=standing_votes(session, [batch_id]).get(batch_id, 0),
+        simulated_votes=simulated_votes(session, [batch_id]).get(batch_id, 0),
     )
 
 

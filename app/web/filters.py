@@ -1,7 +1,7 @@
 """How numbers, times and sizes are written on a page, and the dictionary of all filters that templates use."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from app.domain import words
@@ -123,6 +123,14 @@ def plural(number: float, one: str, many: str = "") -> str:
     return one if number == 1 else many or f"{one}s"
 
 
+def some(names: Sequence[str], most: int = 3) -> str:
+    """Names in a row; of many the first and how many more there are: ``epoch-1, epoch-2 and 17 more``."""
+    if len(names) <= most:
+        return ", ".join(names)
+    shown = names[: most - 1]
+    return f"{', '.join(shown)} and {count(len(names) - len(shown))} more"
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """A measured figure such as a loss, with a fixed number of decimals so that columns line up."""
     return UNKNOWN if value is None else f"{value:.{digits}f}"
@@ -186,8 +194,10 @@ FILTERS: dict[str, Callable[..., object]] = {
     "plural": plural,
     "points": points,
     "power_plot": power_plot.power_plot,
+    "rate_scale": scales.rate_scale,
     "roughly": roughly,
     "signed_span": signed_span,
+    "some": some,
     "span": span,
     "step_plot": scales.step_plot,
     "strength_scale": scales.strength_scale,

@@ -7,12 +7,14 @@ the fixed ones: they are read once, after the last vote.
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from app.domain.crowd_words import crowd_words
 from app.domain.intervals import Interval
 from app.domain.judge_words import worth_words
 from app.domain.words import EVEN, Standing
-from app.queries.cells import Cell
+from app.queries.cells import SIMULATED, Cell
+from app.queries.crowd import MOST_IN_FULL
 from app.queries.frozen_report import FrozenReport
-from app.web.filters import UNKNOWN, count, percent, plural, span
+from app.web.filters import UNKNOWN, count, percent, plural, some, span
 from app.web.report_blocks import Block, Document, Facts, Plot, Point, Section, Table
 from app.web.report_methods import methods
 from app.web.report_origin import origin, verification
@@ -47,14 +49,15 @@ def document_of(report: FrozenReport) -> Document:
     """The report of a closed eval batch. Where orders were found mixed up, there is no result in it."""
     told = report.told
     batch = told["batch"]
-    against = f"{', '.join(batch['challengers'])} against {batch['baseline']}"
-    results = (*_results(told), *_raters(told), *_judges(told), *_blindness(told))
+    against = f"{some(batch['challengers'])} against {batch['baseline']}"
+    crowd = () if told["mapping_suspect"] else tuple(_crowd(told["matchups"]))
+    results = (*crowd, *_results(told), *_raters(told), *_judges(told), *_blindness(told))
     sections = () if told["mapping_suspect"] else results
     return Document(
         title=report.name,
         about=f"{against}, compared blind on {batch['suite']}.",
         warning=_warning(told),
-        lead=tuple(matchup["fixed_sentence"] for matchup in told["matchups"]),
+        lead=(_crowd_sentence(told),) if crowd else tuple(one["fixed_sentence"] for one in told["matchups"]),
         sections=(
             *sections,
             Section("Checks", tuple(_checks(told))),
@@ -102,6 +105,21 @@ def _warning(told: Mapping[str, Any]) -> str:
             "tool and are nobody's. What they say tells nothing about the checkpoints."
         )
     return ""
+
+
+def _crowd(matchups: Sequence[Mapping[str, Any]]) -> Iterator[Section]:
+    """Before many comparisons, one line each."""
+    if len(matchups) > MOST_IN_FULL:
+        cells = [cell_of(f"{one['challenger']} against {one['baseline']}", one["raters"]["all"]) for one in matchups]
+        yield Section("All comparisons", (_rates("Votes on every comparison", "Comparison", cells),))
+
+
+def _crowd_sentence(told: Mapping[str, Any]) -> str:
+    matchups = told["matchups"]
+    baselines = {one["baseline"] for one in matchups}
+    standings = [cell_of("", one["raters"]["all"]).standing for one in matchups]
+    label = SIMULATED if told["batch"]["simulated_votes"] else ""
+    return label + crowd_words(standings, baselines.pop() if len(baselines) == 1 else None, final=True)
 
 
 def _results(told: Mapping[str, Any]) -> Iterator[Section]:

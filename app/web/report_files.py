@@ -14,7 +14,7 @@ from app.web.render import style_of, write
 from app.web.report_blocks import Block, Facts, Plot, Point, Table
 from app.web.report_document import document_of
 
-_SHEETS = ("tokens", "base", "components", "lists", "charts", "report")
+_SHEETS = ("tokens", "base", "components", "lists", "charts", "print", "report")
 
 
 def html_of(report: FrozenReport) -> str:

@@ -70,6 +70,14 @@ def gap_scale(gaps: Iterable[Gap]) -> Scale:
     return Scale(_lines(placed), ticks)
 
 
+def rate_scale(rates: Iterable[Estimate]) -> Scale:
+    """Lay out win rates from 0% to 100%, one line each."""
+    return Scale(
+        tuple(mark_of(one, 0, LINE_HEIGHT // 2) for one in rates),
+        tuple(Tick(at, f"{at}%") for at in (0, 25, 50, 75, 100)),
+    )
+
+
 def strength_scale(rows: Sequence[Strength]) -> Scale:
     """Lay out strengths on an axis that the widest interval fits."""
     ends = [abs(end) for row in rows for end in (row.interval or (row.strength or 0.0,))]

@@ -17,7 +17,18 @@ from app.services import accounts
 from app.services.base_models import add_base_model
 from app.services.shipped import import_shipped
 from app.setup.state import SetupPhase
-from tests.browser import bringing, checks, figures, judged, judging, people, reporting, telling, texts
+from tests.browser import (
+    bringing,
+    checks,
+    figures,
+    judged,
+    judging,
+    many_checkpoints,
+    people,
+    reporting,
+    telling,
+    texts,
+)
 from tests.browser.arena import SCRIPT, Arena, Writer
 from tests.browser.page import Page
 from tests.browser.texts import noisy, reply
@@ -215,6 +226,7 @@ def results(arena: Arena) -> list[Page]:
         ("no-vote", []),
         ("one-vote", [SECOND]),
         ("too-early", [SECOND, TIE, SECOND, FIRST]),
+        ("thirteen", [SECOND] * 10 + [FIRST] * 3),
         ("all-ties", [TIE] * 12),
         ("open", _outcomes(57, 0.55, 0.15, 8)),
         ("better", _outcomes(57, 0.85, 0.05, 9)),
@@ -443,6 +455,7 @@ STATES: dict[str, Callable[[Arena], list[Page]]] = {
         bringing.brought,
         reporting.reported,
         figures.figures,
+        many_checkpoints.many_checkpoints,
         crowded,
         one,
         thirteen,

@@ -17,6 +17,12 @@ RULES = {"light": {}, "dark": {"runOnly": ["color-contrast"]}}
 """Colours are all that the dark scheme changes."""
 
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+PAPER = {"width": 703, "height": 1009}
+"""A4 between margins of 12 and 15 mm."""
+
+PRINTED = ("results", "report", "pairs")
+"""Pages that people print, by the beginning of their names."""
+
 MOST_TABS = 60
 
 FOCUS = """(action) => {
@@ -116,6 +122,11 @@ def _look(page: Page, shown: Shown) -> list[str]:
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme="light" if scheme == "light" else "dark")
         wrong += broken_rules(page, scheme)
+    if shown.name.startswith(PRINTED):
+        page.emulate_media(media="print", color_scheme="light")
+        page.set_viewport_size(PAPER)
+        wrong += [f"wider than paper: {what}" for what in [widest(page)] if what]
+        wrong += [f"on paper, {what}" for what in broken_rules(page, "dark")]  # colours are all that could be lost
     return wrong
 
 

@@ -87,7 +87,8 @@ def test_a_batch_waits_for_votes_until_it_has_them_all(session: Session, tmp_pat
     vote_blind(session, batch, make_rater(session), lambda _: Choice.A, rng=dice())
     page = home(session)
     assert (page.waiting, page.newest.id) == ((), batch.id)
-    assert [matchup.whole.n for matchup in page.newest_matchups] == [4]
+    assert len(page.newest_sentences) == 1
+    assert " of 4" in page.newest_sentences[0]
 
 
 def test_the_counts_of_the_page_are_those_of_the_rows(session: Session, tmp_path: Path) -> None:

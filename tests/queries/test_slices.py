@@ -68,6 +68,17 @@ def test_only_what_stands_out_among_all_is_named(session: Session, batch: EvalBa
     assert p_values["sure"] < 0.05 < p_values["open"]
 
 
+def test_of_many_that_stand_out_it_is_said_how_many_they_are(session: Session, tmp_path: Path) -> None:
+    rows = [prompt_row(number, category=f"kind {number % 9}", domain="in_domain") for number in range(9 * EACH)]
+    batch = make_study(session, tmp_path, prompts=rows).batch
+    rng = random.Random(3)  # noqa: S311
+    pick = {True: Choice.A, False: Choice.B}
+    vote_blind(session, batch, make_rater(session), lambda one: pick[one.text_a.startswith("Member 1")], rng=rng)
+    found = slices(results_page(session, batch.id))
+    assert all(row.stands_out for row in found.rows)
+    assert found.sentence.endswith("Looked at all together, 9 of them differ from 50%.")
+
+
 def test_a_suite_of_one_category_has_no_slices(session: Session, tmp_path: Path) -> None:
     rows = [prompt_row(number, category="one", domain="in_domain") for number in range(4)]
     found = slices(results_page(session, make_study(session, tmp_path, prompts=rows).batch.id))

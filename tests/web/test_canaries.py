@@ -129,6 +129,9 @@ def test_an_order_that_is_mixed_up_anywhere_stops_the_results(
         assert "win rate" not in page
         assert "<svg" not in page.split("<main", 1)[-1]
         assert "brie-v1/epoch-2 against" not in page
+    more = admin.get(f"/results/{study.batch.id}/more").text
+    assert 'id="results-more"' in more
+    assert not re.sub(r"<[^>]*>", "", more).strip()
     assert "Mapping suspect" in admin.get("/").text
     with app.state.database.session_scope(write=False) as session:
         said = report(session, study.batch.id)

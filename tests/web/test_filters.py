@@ -97,3 +97,17 @@ def test_words_and_moments() -> None:
 )
 def test_perplexity_is_the_exponential_of_the_loss(loss: float | None, text: str) -> None:
     assert filters.perplexity(loss) == text
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ((), ""),
+        (("one",), "one"),
+        (("one", "two", "three"), "one, two, three"),
+        (("one", "two", "three", "four"), "one, two and 2 more"),
+        (tuple(f"step-{number}" for number in range(1900)), "step-0, step-1 and 1\N{NARROW NO-BREAK SPACE}898 more"),
+    ],
+)
+def test_of_many_names_the_first_are_said(names: tuple[str, ...], said: str) -> None:
+    assert filters.some(names) == said

@@ -100,6 +100,22 @@ def test_the_tables_say_what_the_report_says(found: FrozenReport) -> None:
             assert row in [cells(page)[at : at + 4] for at in range(len(cells(page)))]
 
 
+def test_many_comparisons_stand_first_as_one_line_each(session: Session, tmp_path: Path) -> None:
+    plain = {"challengers": 7, "gold_pairs": 0, "placebo_pairs": 0, "canary_pairs": 0}
+    found = closed(session, tmp_path, prompts=5, **plain)
+    document = document_of(found)
+    matchups = found.told["matchups"]
+    assert len(document.lead) == 1
+    assert "7 challengers" in document.lead[0]
+    assert "brie-v2/epoch-2 and 5 more against tiny" in document.about
+    (table,) = document.sections[0].blocks
+    assert [row[0] for row in table.groups[0]] == [f"{one['challenger']} against tiny" for one in matchups]
+    for row, one in zip(table.groups[0], matchups, strict=True):
+        told = one["raters"]["all"]
+        assert row[1] == TO.join(str(told[name]) for name in ("wins", "losses", "ties"))
+        assert row[-1] == (span(*told["fixed"]) if told["fixed"] else "too few")
+
+
 def test_the_ranges_are_the_fixed_ones(found: FrozenReport) -> None:
     for matchup in found.told["matchups"]:
         cell = matchup["raters"]["all"]

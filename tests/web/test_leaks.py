@@ -79,7 +79,7 @@ def test_the_results_say_how_many_pairs_and_what_is_left_without_them(
     assert "In 2 of 4 pairs a text says who wrote it." in before
     assert "nobody has answered yet." in before
     vote(app, telling, recognised=True)
-    after = text_of(admin, f"/results/{telling.batch.id}/live")
+    after = text_of(admin, f"/results/{telling.batch.id}/more")
     assert "In 4 of 4 answers (100%) a rater thought that they recognised who wrote one of the texts." in after
     assert "Without these votes: No votes yet on brie-v1/epoch-2 against tiny." in after
     assert re.search(rf"without pairs that name an author (2{TO}0{TO}0|0{TO}2{TO}0|1{TO}1{TO}0) {TO} too early", after)

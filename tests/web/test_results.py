@@ -1,8 +1,10 @@
 import html
 import random
 import re
+import uuid
 from pathlib import Path
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -10,15 +12,17 @@ from sqlalchemy import select
 
 from app.domain.ranking_words import ranking_words
 from app.domain.terms import Choice, Design, Order, Role
-from app.models import Ballot, EvalBatch, Verdict
+from app.models import Ballot, Checkpoint, EvalBatch, Verdict
 from app.queries.report import report
 from app.services import eval_batches
 from app.services.checkpoints import register_adapter
 from app.services.eval_batches import LaunchPlan
+from app.web import results as web
 from app.web.filters import percent, points
 from tests.factories import (
     NOW,
     RULES,
+    Study,
     client_for,
     make_account,
     make_base,
@@ -186,10 +190,100 @@ def test_numbers_lead_to_the_pairs_behind_them_once_these_may_be_read(app: FastA
     with app.state.database.session_scope() as session:
         eval_batches.close(session, session.get_one(EvalBatch, batch.id), now=NOW)
         told = report(session, batch.id)["matchups"][0]["raters"]
-    found = {label: html.unescape(href) for href, label in links.findall(admin.get(page).text)}
+    table = admin.get(page).text.split("Votes on brie-v1/epoch-2 against tiny</caption>")[1].split("</table>")[0]
+    found = {label: html.unescape(href) for href, label in links.findall(table)}
     cells = {"all prompts": told["all"], **told["domains"], **told["categories"]}
     assert found.keys() == cells.keys()
     for label, href in found.items():
         answer = admin.get(href)
         assert answer.status_code == 200
         assert answer.text.count('class="pair-row') == cells[label]["n"], label
+
+
+@pytest.mark.parametrize("design", Design)
+def test_every_section_leads_to_its_pairs_once_these_may_be_read(app: FastAPI, tmp_path: Path, design: Design) -> None:
+    admin = client_for(app)
+    with app.state.database.session_scope() as session:
+        plan = {"design": design, "allow_repeats": True, "votes_per_pair": 2}
+        batch = make_study(session, tmp_path, prompts=24, challengers=2, **plan).batch
+        for number in range(2):
+            rng = random.Random(number)  # noqa: S311
+            vote_blind(session, batch, make_rater(session), lambda _, rng=rng: rng.choice(list(Choice)), rng=rng)
+    page = f"/results/{batch.id}"
+    links = re.compile(rf'href="(/batches/{batch.id}/pairs\?[^"]*)"')
+    assert not links.findall(admin.get(page).text)
+    with app.state.database.session_scope() as session:
+        eval_batches.close(session, session.get_one(EvalBatch, batch.id), now=NOW)
+        names = {row.id: row.name for row in session.scalars(select(Checkpoint))}
+    text = admin.get(page).text
+    sections = ["slices", "contrasts", "agreement", "variance"] + ["ranking"] * (design is Design.ROUND_ROBIN)
+    for part in sections:
+        section = re.search(rf'<section[^>]* id="results-{part}".*?</section>', text, re.DOTALL)
+        assert section is not None, part
+        assert links.search(section[0]), part
+    for href in {html.unescape(one) for one in links.findall(text)}:
+        answer = admin.get(href)
+        assert 'class="pair-row' in answer.text, href
+        asked = httpx.URL(href).params
+        if "against" in asked:
+            two = {names[uuid.UUID(asked[one])] for one in ("challenger", "against")}
+            shown = set(re.findall(r"(?:brie-v\d/epoch-2|tiny)", answer.text.split('id="pairs-list"')[1]))
+            assert shown == two, href
+
+
+def test_a_crowd_is_one_line_each_and_every_line_leads_to_its_comparison_in_full(app: FastAPI, tmp_path: Path) -> None:
+    admin = client_for(app)
+    with app.state.database.session_scope() as session:
+        batch = make_study(session, tmp_path, prompts=6, challengers=7, allow_repeats=True).batch
+        rng = random.Random(4)  # noqa: S311
+        vote_blind(session, batch, make_rater(session), lambda _: rng.choice([Choice.A, Choice.B]), rng=rng)
+        told = report(session, batch.id)["matchups"]
+        names = {row.name: row.id for row in session.scalars(select(Checkpoint))}
+    page = f"/results/{batch.id}"
+    shown = text_of(admin, page)
+    assert "7 challengers" in shown
+    assert not [one["sentence"] for one in told if one["sentence"] in shown]
+    table = admin.get(page).text.split("Every comparison; each name leads")[1].split("</table>")[0]
+    links = re.findall(rf'<a href="({page}\?[^"]*)">([^<]*)</a>', table)
+    assert [name for _, name in links] == [one["challenger"] for one in told]
+    for (link, name), one in zip(links, told, strict=True):
+        address = html.unescape(link)
+        alone = text_of(admin, address)
+        assert one["sentence"] in alone
+        assert "All 7 comparisons" in alone
+        assert f"checkpoint={names[name]}" in address
+        live = text_of(admin, address.replace("?", "/live?"))
+        assert one["sentence"] in live
+        assert f'hx-get="{page}/live?{link.partition("?")[2]}"' in admin.get(address).text
+
+
+def test_checkpoints_that_do_not_meet_have_no_results_together(admin: TestClient, study: Study) -> None:
+    for part in ("", "/live", "/more"):
+        answer = admin.get(f"/results/{study.batch.id}{part}?checkpoint={uuid.uuid4()}")
+        assert answer.status_code == 404
+        assert "do not meet in this eval batch" in answer.text
+
+
+def test_of_many_pairs_what_is_behind_the_numbers_is_fetched_when_somebody_reads_that_far(
+    app: FastAPI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admin = client_for(app)
+    with app.state.database.session_scope() as session:
+        batch = make_study(session, tmp_path, prompts=8, votes_per_pair=2).batch
+        for name in ("ines", "otto"):
+            rng = random.Random(name)  # noqa: S311
+            vote_blind(session, batch, make_rater(session, name), lambda _, rng=rng: rng.choice(list(Choice)), rng=rng)
+    page = f"/results/{batch.id}"
+    at_once = admin.get(page).text
+    assert "Two raters agree on" in at_once
+    monkeypatch.setattr(web, "_AT_ONCE", 7)
+    later = admin.get(page).text
+    assert "Two raters agree on" not in later
+    assert f'hx-get="{page}/more" hx-swap="outerMorph" hx-trigger="intersect once"' in later
+    whole = re.search(r'href="([^"#]*)#results-more">Show everything at once', later)
+    assert whole is not None
+    assert "Two raters agree on" in admin.get(html.unescape(whole[1])).text
+    more = admin.get(f"{page}/more").text
+    assert "Two raters agree on" in more
+    assert "verdicts-changed from:body" in more
+    assert more.strip() in at_once

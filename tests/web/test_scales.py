@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from app.domain.intervals import Interval
 from app.domain.variance import Components
-from app.web.scales import gap_scale, step_plot, strength_scale, variance_parts
+from app.web.scales import gap_scale, rate_scale, step_plot, strength_scale, variance_parts
 
 gaps = st.floats(-1, 1)
 
@@ -35,6 +35,16 @@ class Row:
 class Checkpoint:
     step: int
     cell: Row
+
+
+def test_win_rates_are_lines_from_nothing_to_all_cut_at_one_half() -> None:
+    drawn = rate_scale([Row(0.6, (0.4, 0.75), (0.5, 0.7)), Row(0.6, None)])
+    ranged, early = drawn.lines
+    assert ranged.point == 60
+    assert [(piece.side, piece.x, piece.width) for piece in ranged.live] == [("first", 40, 10), ("second", 50, 25)]
+    assert [(piece.side, piece.x, piece.width) for piece in ranged.fixed] == [("second", 50, 20)]
+    assert (early.live, early.fixed, early.point) == ((), (), None)
+    assert [(tick.at, tick.label) for tick in drawn.ticks][::2] == [(0, "0%"), (50, "50%"), (100, "100%")]
 
 
 def test_no_difference_lies_in_the_middle() -> None:
