@@ -4,6 +4,7 @@ Shapes: ``messages`` (chat), ``prompt``/``completion``, ``instruction``/``input`
 plain ``text``. They may be mixed in one file.
 """
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,13 @@ import torch
 
 from training import chat
 from training.errors import ChatTemplateError, DataError
+from training.events import PreviewRow
 
 ROLES = ("system", "user", "assistant")
 IGNORED = -100
 """Label of a token that is not learned."""
+PREVIEW_CHARACTERS = 2_000
+"""Of one piece of a row that is shown."""
 BUCKET_BATCHES = 16
 """Rows are sorted by length within groups of this many batches."""
 
@@ -107,6 +111,15 @@ def encode(
         file = conversations[0].file
         raise DataError(file, 0, f"every row is longer than max_length = {max_length} tokens")
     return Encoded(tuple(rows), tuple(skipped))
+
+
+def preview(tokenizer: Any, row: Row) -> PreviewRow:
+    """A row made into text again, piece by piece: what is read back is what the mask says, not what was meant."""
+    pieces: list[tuple[str, bool]] = []
+    for learned, group in itertools.groupby(zip(row.ids, row.learned, strict=True), key=lambda one: one[1]):
+        text = tokenizer.decode([token for token, _ in group], clean_up_tokenization_spaces=False)
+        pieces.append((text.replace("\0", "\N{REPLACEMENT CHARACTER}")[:PREVIEW_CHARACTERS], learned))
+    return PreviewRow(row.line, tuple(pieces))
 
 
 def make_batches(rows: Sequence[Row], batch_size: int, seed: int, epoch: int) -> list[list[Row]]:

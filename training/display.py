@@ -4,8 +4,9 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-from training.events import CheckpointSaved, Evaluated, Event, Keeping, Started, StepDone, Warned
+from training.events import CheckpointSaved, Evaluated, Event, Keeping, Previewed, Started, StepDone, Warned
 
 
 class Display:
@@ -34,6 +35,9 @@ class Display:
         """Print one event as a line; steps move the bar where there is one."""
         if isinstance(event, Keeping):
             return
+        if isinstance(event, Previewed):
+            self._console.print(first_row(event), soft_wrap=True)
+            return
         if isinstance(event, StepDone) and self._console.is_terminal:
             text = f"loss {event.loss:.3f} · {event.tokens_per_second:.0f} tokens/s"
             self._bar.update(self._task, completed=event.step, description=text)
@@ -41,6 +45,15 @@ class Display:
         if isinstance(event, Started):
             self._bar.update(self._task, total=event.total_steps)
         self._console.print(sentence(event), markup=False, highlight=False, soft_wrap=True)
+
+
+def first_row(event: Previewed) -> Text:
+    """The first row with what is learned of it in colour."""
+    row = event.rows[0]
+    text = Text(f"line {row.line}, what is learned of it underlined: ")
+    for piece, learned in row.pieces:
+        text.append(piece, style="green underline" if learned else "dim")
+    return text
 
 
 def sentence(event: Started | StepDone | Evaluated | CheckpointSaved | Warned) -> str:

@@ -24,6 +24,21 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class PreviewRow:
+    """A row as the model sees it, in pieces: the text, and whether it is learned."""
+
+    line: int
+    pieces: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Previewed:
+    """The first rows of the training file, as they were made into tokens: what is learned, and what only read."""
+
+    rows: tuple[PreviewRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StepDone:
     """One optimizer step."""
 
@@ -83,4 +98,4 @@ class Warned:
     message: str
 
 
-Event = Started | StepDone | Evaluated | CheckpointSaved | Keeping | Warned
+Event = Started | Previewed | StepDone | Evaluated | CheckpointSaved | Keeping | Warned

@@ -24,7 +24,7 @@ from training.config import Recipe, load_recipe, recipe_to_dict
 from training.data import Encoded, Row
 from training.display import Display
 from training.errors import Cancelled, DivergedError, MemoryExhaustedError, TrainingError
-from training.events import CheckpointSaved, Evaluated, Event, Keeping, Started, StepDone, Warned
+from training.events import CheckpointSaved, Evaluated, Event, Keeping, Previewed, Started, StepDone, Warned
 from training.fused import fuse
 from training.loss import label_losses
 from training.memory import peak_bytes
@@ -34,6 +34,7 @@ from training.schedule import Window
 
 KEEP_SECONDS = 60.0
 """A killed run loses no more than this."""
+PREVIEW_ROWS = 3
 NAMED_LINES = 10
 """Skipped lines named in a warning; the rest is counted."""
 
@@ -136,6 +137,7 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
             resumed_step=progress.step,
         )
     )
+    on_event(Previewed(tuple(data.preview(tokenizer, row) for row in encoded.rows[:PREVIEW_ROWS])))
 
     def evaluate() -> None:
         measured = measure_loss(

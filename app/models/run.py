@@ -31,6 +31,8 @@ class Run(Identified, Table):
     peak_memory_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     notes: Mapped[str] = mapped_column(Text, default="")
     """Warnings of the training, one a line."""
+    preview: Mapped[list[Any] | None]
+    """The first rows as the model sees them: ``line``, and ``pieces`` of text with whether they are learned."""
     created_at: Mapped[datetime]
 
 

@@ -55,6 +55,14 @@ class RunsPage:
 
 
 @dataclass(frozen=True)
+class PreviewRow:
+    """A row of the training file as the model sees it: its line, and pieces of text with whether they are learned."""
+
+    line: int
+    pieces: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True)
 class RunPage:
     """One run as it goes."""
 
@@ -73,6 +81,7 @@ class RunPage:
     train: tuple[Point, ...]
     validation: tuple[Point, ...]
     checkpoints: tuple[CheckpointRow, ...]
+    preview: tuple[PreviewRow, ...]
 
 
 _NEWEST_FIRST = (Run.created_at.desc(), Run.name)
@@ -160,6 +169,10 @@ def run_page(session: Session, run_id: uuid.UUID) -> RunPage:
         train=tuple(Point(m.step, m.loss) for m in train),
         validation=tuple(Point(m.step, m.loss) for m in metrics if m.split is Split.VALIDATION),
         checkpoints=checkpoints_of_run(session, run_id),
+        preview=tuple(
+            PreviewRow(row["line"], tuple((text, learned) for text, learned in row["pieces"]))
+            for row in stored.preview or ()
+        ),
     )
 
 

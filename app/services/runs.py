@@ -1,5 +1,6 @@
 """Runs: launching one, and storing what the training reports on the way."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -133,6 +134,11 @@ def record(session: Session, run: Run, metrics: list[Metric], *, now: datetime) 
         for metric in metrics
     )
     announce(session, "run", run.id, now=now)
+
+
+def show(run: Run, rows: Sequence[tuple[int, Sequence[tuple[str, bool]]]]) -> None:
+    """Keep what the model sees of the first rows: the line of each, and its pieces with whether they are learned."""
+    run.preview = [{"line": line, "pieces": [[text, learned] for text, learned in pieces]} for line, pieces in rows]
 
 
 def note(run: Run, warning: str) -> None:

@@ -67,6 +67,12 @@ def run_progress(request: Request, _: AdminDep, session: ReadDep, run_id: uuid.U
     return render(request, "runs/_progress.html", page=run_page(session, run_id))
 
 
+@router.get("/runs/{run_id}/preview")
+def run_preview(request: Request, _: AdminDep, session: ReadDep, run_id: uuid.UUID) -> Response:
+    """What is learned of the first rows, which is known once the training has begun."""
+    return render(request, "runs/_preview.html", page=run_page(session, run_id))
+
+
 @router.post("/runs/{run_id}/cancel")
 def cancel_run(_: AdminDep, session: WriteDep, now: NowDep, run_id: uuid.UUID) -> Response:
     """Ask the training to stop."""

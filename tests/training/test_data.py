@@ -152,6 +152,25 @@ def test_a_missing_or_refusing_template_is_one_clear_sentence(tokenizer: Any) ->
         chat.split(Rewriting(tokenizer, "{{ raise_exception('no system message') }}"), TWO_TURNS)
 
 
+@pytest.mark.parametrize("only", [True, False])
+def test_the_preview_is_the_text_of_the_tokens_with_what_the_mask_says(
+    tokenizer: Any, tmp_path: Path, *, only: bool
+) -> None:
+    row = encode(tokenizer, write(tmp_path, ["", {"messages": TWO_TURNS}]), assistant_only_loss=only).rows[0]
+    shown = data.preview(tokenizer, row)
+    assert shown.line == 2
+    assert "".join(text for text, _ in shown.pieces) == tokenizer.decode(row.ids)
+    learned = [text for text, is_learned in shown.pieces if is_learned]
+    assert learned == (["yes<|im_end|>", "no\n<|im_end|>"] if only else [tokenizer.decode(row.ids)])
+
+
+def test_a_preview_is_short_and_can_be_stored(tokenizer: Any, tmp_path: Path) -> None:
+    file = write(tmp_path, [{"prompt": "a\0b", "completion": "c" * 9_000}])
+    pieces = data.preview(tokenizer, encode(tokenizer, file, max_length=20_000).rows[0]).pieces
+    assert "a\N{REPLACEMENT CHARACTER}b" in pieces[0][0]
+    assert [len(text) for text, _ in pieces][1:] == [data.PREVIEW_CHARACTERS]
+
+
 @given(lengths=st.lists(st.integers(1, 60), min_size=1, max_size=80), size=st.integers(1, 9), seed=st.integers(0, 9))
 def test_batches_hold_every_row_once_in_an_order_given_by_the_seed(lengths: list[int], size: int, seed: int) -> None:
     rows = [data.Row(line, (0,) * length, (True,) * length) for line, length in enumerate(lengths)]

@@ -61,7 +61,7 @@ def test_a_run_reports_every_stage_in_order_and_the_loss_falls(run: Train, recip
     result, events = run(recipe)
     kinds = [type(event).__name__ for event in events]
     epoch = ["StepDone"] * 3 + ["Evaluated", "Keeping", "CheckpointSaved"]
-    assert kinds == ["Started", "Evaluated", *epoch, *epoch, "Warned"]
+    assert kinds == ["Started", "Previewed", "Evaluated", *epoch, *epoch, "Warned"]
     assert "is still falling" in of(events, Warned)[0].message
     assert (of(events, Started)[0].total_steps, of(events, Started)[0].train_rows) == (6, 12)
     losses = [event.loss for event in of(events, Evaluated)]

@@ -12,6 +12,7 @@ from app.config import DATA
 from app.domain.power import chance, prompts_needed, smallest
 from app.domain.terms import BatchState, JobKind, JobState, ProviderKind, Reveal
 from app.models import BaseModel, EvalBatch, Job, Run
+from app.services import runs
 from app.services.shipped import import_shipped
 from app.web.launch_form import PlanForm
 from tests.factories import NOW, RULES, Study, import_control_pairs, make_base, make_run, make_suite, prompt_row
@@ -271,6 +272,20 @@ def test_a_run_that_is_done_is_not_tried_again(app: FastAPI, admin: TestClient, 
         make_base(session, tmp_path)
         run_id = make_run(session, tmp_path).id
     assert admin.post(f"/runs/{run_id}/retry").status_code == 409
+
+
+@on_sqlite
+def test_a_run_shows_what_it_learns_of_its_first_rows(app: FastAPI, admin: TestClient, tmp_path: Path) -> None:
+    with app.state.database.session_scope() as session:
+        make_base(session, tmp_path)
+        run = make_run(session, tmp_path)
+    assert "What it learns" not in admin.get(f"/runs/{run.id}").text
+    with app.state.database.session_scope() as session:
+        runs.show(session.get_one(Run, run.id), [(7, [("<b>asked</b>\n", False), ("said & done", True)])])
+    page = admin.get(f"/runs/{run.id}").text
+    assert "The first 1 row as the model sees it" in page
+    assert '&lt;b&gt;asked&lt;/b&gt;\n<mark class="learned">said &amp; done</mark>' in page
+    assert "Line 7" in page
 
 
 @on_sqlite

@@ -144,6 +144,7 @@ def test_fragments_are_parts_of_their_pages(app: FastAPI, admin: TestClient, stu
         (f"/results/{study.batch.id}/more", f"/results/{study.batch.id}"),
         (f"/batches/{study.batch.id}/progress", f"/batches/{study.batch.id}"),
         (f"/runs/{study.adapters[0].run_id}/progress", f"/runs/{study.adapters[0].run_id}"),
+        (f"/runs/{study.adapters[0].run_id}/preview", f"/runs/{study.adapters[0].run_id}"),
         (f"/raters/{study.batch.id}/list", f"/raters/{study.batch.id}"),
         (f"/batches/{study.batch.id}/judges", f"/batches/{study.batch.id}"),
         (f"/batches/{study.batch.id}/projection", f"/batches/{study.batch.id}"),

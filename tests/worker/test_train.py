@@ -74,6 +74,9 @@ def test_every_loss_and_every_checkpoint_is_stored(database: Database, run: Run,
     assert stored.dtype in ("float32", "bfloat16")
     assert stored.trainable_parameters > 0
     assert stored.peak_memory_bytes > 0
+    assert stored.preview is not None
+    assert [row["line"] for row in stored.preview] == [1, 2, 3]
+    assert {learned for _, learned in stored.preview[0]["pieces"]} == {True, False}
     steps = {split: [metric.step for metric in metrics if metric.split is split] for split in Split}
     assert steps == {Split.TRAIN: [1, 2, 3, 4], Split.VALIDATION: [0, 2, 4]}
     validation = [metric.loss for metric in metrics if metric.split is Split.VALIDATION]
