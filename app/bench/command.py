@@ -1,4 +1,4 @@
-"""``arena bench vote | judge | stats | calibration | train``: whether votes, money and numbers hold, and how fast."""
+"""``arena bench vote | judge | stats | calibration | train | generate``: what holds, and how fast."""
 
 import os
 import tempfile
@@ -18,6 +18,9 @@ bench = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 
 DATA = ROOT / "data" / "sft" / "brie.train.jsonl"
 """What the training bench trains on, unless it is told otherwise."""
+
+ASKED = ROOT / "data" / "sft" / "brie.val.jsonl"
+"""What the generation bench asks."""
 
 
 class Databases(StrEnum):
@@ -152,6 +155,41 @@ def bench_train(
     else:
         print_rows([train_row(one) for one in found.contestants], as_json=False, empty="")
         console.print(train_sentence(found), highlight=False, soft_wrap=True)
+    if not found.holds:
+        raise typer.Exit(1)
+
+
+@bench.command("generate")
+def bench_generate(
+    data: Annotated[Path, typer.Option(help="Conversations whose first turns are asked.", exists=True)] = ASKED,
+    base: Annotated[
+        Path | None, typer.Option(help="Folder of the base model; the small built-in one by default.")
+    ] = None,
+    prompts: Annotated[int, typer.Option(help="Prompts that base and three adapters answer.", min=1)] = 16,
+    replicates: Annotated[int, typer.Option(help="Responses to each.", min=1)] = 2,
+    max_new_tokens: Annotated[int, typer.Option(help="Tokens of a response at most.", min=1)] = 128,
+    batch_size: Annotated[int, typer.Option(help="Rows at a time of our engine and of mixed batches.", min=4)] = 32,
+    repeats: Annotated[int, typer.Option(help="How often; medians are told.", min=1, max=99)] = 3,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "float32",
+    as_json: JsonFlag = False,
+) -> None:
+    """Answer the same prompts with our engine, with transformers and with peft's mixed batches."""
+    from app.bench.generation import GenerationTask, measure_generation  # noqa: PLC0415
+    from app.bench.told import generation_row, generation_sentence  # noqa: PLC0415
+
+    settings = get_settings()
+    task = GenerationTask(
+        base=base or settings.home / "bench" / "base", data=data, prompts=prompts, replicates=replicates,
+        max_new_tokens=max_new_tokens, batch_size=batch_size, device=device, dtype=dtype,
+    )  # fmt: skip
+    with console.status("Generating"):
+        found = measure_generation(task, repeats=repeats)
+    if as_json:
+        print_json({"load": os.getloadavg(), **found.as_json()})
+    else:
+        print_rows([generation_row(one) for one in found.contestants], as_json=False, empty="")
+        console.print(generation_sentence(found), highlight=False, soft_wrap=True)
     if not found.holds:
         raise typer.Exit(1)
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from app.bench.calibration import COVERED_AT_LEAST, LIVE_MISSES_AT_MOST, Calibrated, Misses
+from app.bench.generation import GenerationMeasured, Writer
 from app.bench.judge import JudgesMeasured
 from app.bench.stats import StatsMeasured
 from app.bench.strengths import StrengthsMeasured
@@ -133,4 +134,25 @@ def train_sentence(found: TrainMeasured) -> str:
         f"{found.speed_ratio:.2f} times the tokens a second of TRL at its better setting, {found.memory_ratio:.2f} "
         f"times its memory. Matrix products run at {found.flops / 1e9:.0f} GFLOP/s here, which would allow "
         f"{found.ceiling:.0f} tokens/s: {found.share_of_ceiling:.0%} of that is reached."
+    )
+
+
+def generation_row(one: Writer) -> dict[str, Any]:
+    """One line of the table."""
+    return {
+        "contestant": one.name,
+        "tokens/s": f"{one.tokens_per_second:.1f}",
+        "of ours": f"{one.speed_of_ours:.2f}",
+        "peak GB": f"{one.peak_bytes / 1e9:.2f}",
+        "tokens": one.tokens,
+        "cut": one.cut,
+    }
+
+
+def generation_sentence(found: GenerationMeasured) -> str:
+    """How far we are from the peers."""
+    return (
+        f"{found.against_one_by_one:.2f} times the tokens a second of transformers at its best batch size "
+        f"({found.best_one_by_one.name}), checkpoint after checkpoint, and {found.against_mixed:.2f} times those of "
+        "peft's mixed batches."
     )

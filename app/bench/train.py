@@ -1,19 +1,15 @@
 """The bench of training: our loop and TRL's on the same rows, each in a process of its own, in turns."""
 
-import json
 import math
-import subprocess
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from app.config import ROOT
-from app.domain.errors import UnavailableError
+from app.bench.contest import run
 
 OURS, PEERS, SHIPPED = "ours", ("trl", "trl-packed"), "trl-shipped"
-_SAID = 300
+_MODULE = "training.bench.sft"
 
 
 @dataclass(frozen=True)
@@ -27,14 +23,6 @@ class TrainTask:
     max_length: int
     device: str
     dtype: str
-
-    def arguments(self) -> list[str]:
-        """For the process of a contestant."""
-        return [
-            word
-            for name, value in asdict(self).items()
-            for word in (f"--{name.replace('_', '-')}", str(value))
-        ]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -116,9 +104,9 @@ def measure_training(task: TrainTask, *, repeats: int, shipped: bool = False) ->
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     rates = []
     for _ in range(repeats):
-        rates.append(_run("matmul", task))
+        rates.append(run(_MODULE, "matmul", asdict(task)))
         for name in names:
-            found[name].append(_run(name, task))
+            found[name].append(run(_MODULE, name, asdict(task)))
     return TrainMeasured(
         contestants=tuple(_contestant(name, runs, found[OURS]) for name, runs in found.items()),
         repeats=repeats,
@@ -137,16 +125,3 @@ def _contestant(name: str, runs: list[dict[str, Any]], ours: list[dict[str, Any]
         last_loss=runs[0]["last_loss"],
         speed_of_ours=median(shares),
     )
-
-
-def _run(name: str, task: TrainTask) -> dict[str, Any]:
-    ended = subprocess.run(  # noqa: S603 (this very program)
-        [sys.executable, "-m", "training.bench.sft", name, *task.arguments()],
-        cwd=ROOT, check=False, capture_output=True, text=True,
-    )  # fmt: skip
-    if ended.returncode:
-        said = ended.stderr.strip().splitlines()[-1:] or [f"exit {ended.returncode}"]
-        hint = " `./arena test` installs TRL." if "trl" in name else ""
-        raise UnavailableError(f"{name} could not train, so nothing was measured.{hint}", said[0][:_SAID])
-    told: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
-    return told

@@ -35,7 +35,7 @@ def test_everybody_trains_and_is_told(command: Command, options: list[str]) -> N
 def test_who_cannot_train_is_named(command: Command, options: list[str]) -> None:
     said = command("bench", "train", *options, "--device", "no-such-device")
     assert said.code == 1
-    assert "matmul could not train, so nothing was measured." in said.err
+    assert "matmul could not be measured, so nothing was." in said.err
     assert "no-such-device" in said.err
 
 

@@ -1,0 +1,116 @@
+"""The bench of generation: our engine, transformers and peft on the same prompts, each in a process of its own."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from app.bench.contest import run
+
+OURS, MIXED, ONE_BY_ONE = "ours", "peft-mixed", "hf"
+BATCH_SIZES = (8, 32, 64)
+"""Of transformers, which is held against us at its best."""
+_MODULE = "training.bench.generate"
+
+
+@dataclass(frozen=True)
+class GenerationTask:
+    """What everybody answers; see ``training.bench.generate``."""
+
+    base: Path
+    data: Path
+    prompts: int
+    replicates: int
+    max_new_tokens: int
+    batch_size: int
+    device: str
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Medians over the repeats."""
+
+    name: str
+    tokens_per_second: float
+    peak_bytes: int
+    responses: int
+    tokens: int
+    cut: int
+    """Responses that the limit of tokens ended."""
+    speed_of_ours: float
+    """Its tokens a second as a share of ours, median over repeats of the ratio within one repeat."""
+
+
+@dataclass(frozen=True)
+class GenerationMeasured:
+    """All of them; ours is the first."""
+
+    contestants: tuple[Writer, ...]
+    repeats: int
+
+    @property
+    def best_one_by_one(self) -> Writer:
+        """Transformers at the batch size at which it is fastest."""
+        return max(
+            (one for one in self.contestants if one.name.startswith(ONE_BY_ONE)), key=lambda one: one.tokens_per_second
+        )
+
+    @property
+    def against_one_by_one(self) -> float:
+        """Our tokens a second by those of transformers at its best."""
+        return 1 / self.best_one_by_one.speed_of_ours
+
+    @property
+    def against_mixed(self) -> float:
+        """Our tokens a second by those of peft's mixed batches."""
+        return 1 / next(one.speed_of_ours for one in self.contestants if one.name == MIXED)
+
+    @property
+    def holds(self) -> bool:
+        """Whether everybody answered everything; how fast never decides."""
+        return len({one.responses for one in self.contestants}) == 1 and all(one.tokens for one in self.contestants)
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "contestants": [asdict(one) for one in self.contestants],
+            "repeats": self.repeats,
+            "best_one_by_one": self.best_one_by_one.name,
+            "against_one_by_one": round(self.against_one_by_one, 3),
+            "against_mixed": round(self.against_mixed, 3),
+            "holds": self.holds,
+        }
+
+
+def measure_generation(task: GenerationTask, *, repeats: int) -> GenerationMeasured:
+    """Let all answer in turns, so that a machine that is busy for a while is so for everybody.
+
+    Raises:
+        UnavailableError: one could not; nothing is told then.
+    """
+    rows = task.prompts * task.replicates
+    sizes = [size for size in BATCH_SIZES if size <= rows] or [rows]
+    turns = [
+        (OURS, OURS, task),
+        *((f"{ONE_BY_ONE}, {size} rows", ONE_BY_ONE, replace(task, batch_size=size)) for size in sizes),
+        (MIXED, MIXED, task),
+    ]
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name, *_ in turns}
+    for _ in range(repeats):
+        for name, contestant, own in turns:
+            found[name].append(run(_MODULE, contestant, asdict(own)))
+    return GenerationMeasured(tuple(_writer(name, runs, found[OURS]) for name, runs in found.items()), repeats)
+
+
+def _writer(name: str, runs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> Writer:
+    shares = [one["tokens_per_second"] / own["tokens_per_second"] for one, own in zip(runs, ours, strict=True)]
+    return Writer(
+        name=name,
+        tokens_per_second=round(median(one["tokens_per_second"] for one in runs), 1),
+        peak_bytes=round(median(one["peak_bytes"] for one in runs)),
+        responses=runs[0]["responses"],
+        tokens=round(median(one["tokens"] for one in runs)),
+        cut=round(median(one["cut"] for one in runs)),
+        speed_of_ours=median(shares),
+    )

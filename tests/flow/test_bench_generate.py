@@ -1,0 +1,51 @@
+"""The bench of generation on a tiny model: not how fast, but that everybody answers everything and is told."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app.bench.generation import GenerationMeasured, Writer
+from app.bench.told import generation_sentence
+from tests.command_line import Command
+from tests.fakes.tiny_model import make_tiny_model, write_conversations
+
+
+def test_everybody_answers_and_is_told(command: Command, tmp_path: Path) -> None:
+    base = make_tiny_model(tmp_path / "tiny")
+    data = write_conversations(tmp_path / "rows.jsonl", 4)
+    said = command(
+        "bench", "generate", "--base", base, "--data", data, "--prompts", 4, "--replicates", 2, "--max-new-tokens", 12,
+        "--batch-size", 8, "--repeats", 1, "--device", "cpu", "--json",
+    )  # fmt: skip
+    assert (said.code, said.err) == (0, "")
+    told = json.loads(said.out)
+    assert [one["name"] for one in told["contestants"]] == ["ours", "hf, 8 rows", "peft-mixed"]
+    assert {one["responses"] for one in told["contestants"]} == {4 * 2 * 4}
+    assert all(0 < one["tokens"] <= 32 * 12 for one in told["contestants"])
+    assert told["contestants"][0]["speed_of_ours"] == 1
+    assert told["holds"] is True
+
+
+def writer(name: str, speed: float, *, responses: int = 32) -> Writer:
+    return Writer(name, speed, 1_000, responses, 400, 3, speed / 300)
+
+
+def test_ratios_are_taken_against_the_best_of_each_peer() -> None:
+    found = GenerationMeasured(
+        (writer("ours", 300), writer("hf, 8 rows", 60), writer("hf, 32 rows", 150), writer("peft-mixed", 100)),
+        repeats=3,
+    )
+    assert found.best_one_by_one.name == "hf, 32 rows"
+    assert (found.against_one_by_one, found.against_mixed) == (pytest.approx(2), pytest.approx(3))
+    assert found.holds
+    assert "2.00 times the tokens a second of transformers at its best batch size (hf, 32 rows)" in generation_sentence(
+        found
+    )
+
+
+def test_who_left_something_out_is_seen() -> None:
+    found = GenerationMeasured(
+        (writer("ours", 300), writer("hf, 8 rows", 60, responses=31), writer("peft-mixed", 100)), repeats=1
+    )
+    assert not found.holds
