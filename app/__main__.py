@@ -24,6 +24,7 @@ from app.cli import (
     sample,
     serve,
     simulating,
+    study,
     tokens,
     training,
     up,
@@ -72,6 +73,7 @@ cli.command()(verifying.verify)
 cli.command("import")(importing.import_files)
 cli.command()(exporting.export)
 cli.command()(simulating.simulate)
+cli.add_typer(study.study, name="study")
 cli.add_typer(sample.sample, name="sample")
 cli.add_typer(tokens.tokens, name="tokens")
 cli.add_typer(bench, name="bench")

@@ -202,7 +202,7 @@ def request_cancel(session: Session, job_id: uuid.UUID, *, now: datetime) -> Job
 
 
 def retry(session: Session, job_id: uuid.UUID, *, now: datetime) -> Job:
-    """Queue a failed or cancelled job again. A generation goes on from what it stored, a training starts again.
+    """Queue a failed or cancelled job again. It goes on from what it stored.
 
     Raises:
         NotFoundError: no job has this id.

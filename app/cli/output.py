@@ -21,12 +21,17 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON for programs.
 
 
 def print_json(value: object) -> None:
-    """JSON on standard output; times in ISO form, ids as text."""
+    """JSON on standard output."""
+    sys.stdout.write(json_text(value))
+
+
+def json_text(value: object) -> str:
+    """JSON for people and programs, with a line feed at its end; times in ISO form, ids as text."""
 
     def plain(item: object) -> object:
         return item.isoformat() if isinstance(item, datetime) else str(item)
 
-    sys.stdout.write(json.dumps(value, default=plain, ensure_ascii=False, indent=2) + "\n")
+    return json.dumps(value, default=plain, ensure_ascii=False, indent=2) + "\n"
 
 
 def print_rows(rows: Iterable[Mapping[str, Any]], *, as_json: bool, empty: str) -> None:
