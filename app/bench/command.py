@@ -31,6 +31,16 @@ class Databases(StrEnum):
     BOTH = "both"
 
 
+DatabaseOption = Annotated[Databases, typer.Option(help="sqlite, postgres or both.")]
+DatabaseUrlOption = Annotated[
+    str, typer.Option(help="A Postgres server that may get a database of the bench; else one is started.")
+]
+BaseOption = Annotated[Path | None, typer.Option(help="Folder of the base model; the small built-in one by default.")]
+RepeatsOption = Annotated[int, typer.Option(help="How often; medians are told.", min=1, max=99)]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+DtypeOption = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
+
+
 @bench.callback()
 def _group() -> None:
     """Measure this machine."""
@@ -40,10 +50,8 @@ def _group() -> None:
 def bench_vote(
     raters: Annotated[int, typer.Option(help="People voting at the same time.", min=1, max=1000)] = 64,
     votes: Annotated[int, typer.Option(help="Votes in all; 2000 is a quick look.", min=1, max=1_000_000)] = 20_000,
-    database: Annotated[Databases, typer.Option(help="sqlite, postgres or both.")] = Databases.SQLITE,
-    database_url: Annotated[
-        str, typer.Option(help="A Postgres server that may get a database of the bench; else one is started.")
-    ] = "",
+    database: DatabaseOption = Databases.SQLITE,
+    database_url: DatabaseUrlOption = "",
     as_json: JsonFlag = False,
 ) -> None:
     """Vote with many raters on an arena of its own; exit 1 if a vote was lost, doubled or miscounted."""
@@ -94,10 +102,8 @@ def bench_stats(
     verdicts: Annotated[int, typer.Option(help="Verdicts of people in all.", min=100, max=10_000_000)] = 1_000_000,
     checkpoints: Annotated[int, typer.Option(help="One baseline and its challengers.", min=2, max=100)] = 20,
     prompts: Annotated[int, typer.Option(help="Prompts that all of them answer.", min=10, max=5_000)] = 500,
-    database: Annotated[Databases, typer.Option(help="sqlite, postgres or both.")] = Databases.SQLITE,
-    database_url: Annotated[
-        str, typer.Option(help="A Postgres server that may get a database of the bench; else one is started.")
-    ] = "",
+    database: DatabaseOption = Databases.SQLITE,
+    database_url: DatabaseUrlOption = "",
     as_json: JsonFlag = False,
 ) -> None:
     """Read the results of many verdicts; exit 1 if tallies, votes and snapshot tell different numbers."""
@@ -127,15 +133,13 @@ def bench_stats(
 @bench.command("train")
 def bench_train(
     data: Annotated[Path, typer.Option(help="Conversations to train on.", exists=True)] = DATA,
-    base: Annotated[
-        Path | None, typer.Option(help="Folder of the base model; the small built-in one by default.")
-    ] = None,
+    base: BaseOption = None,
     rows: Annotated[int, typer.Option(help="Conversations that each contestant sees once.", min=8)] = 32,
-    repeats: Annotated[int, typer.Option(help="How often; medians are told.", min=1, max=99)] = 3,
+    repeats: RepeatsOption = 3,
     batch_size: Annotated[int, typer.Option(help="Rows in one pass.", min=1)] = 4,
     max_length: Annotated[int, typer.Option(help="Tokens that a row may have.", min=32)] = 1024,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "float32",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "float32",
     shipped: Annotated[bool, typer.Option(help="TRL as it ships, too: bf16, which some CPUs only imitate.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -162,16 +166,14 @@ def bench_train(
 @bench.command("generate")
 def bench_generate(
     data: Annotated[Path, typer.Option(help="Conversations whose first turns are asked.", exists=True)] = ASKED,
-    base: Annotated[
-        Path | None, typer.Option(help="Folder of the base model; the small built-in one by default.")
-    ] = None,
+    base: BaseOption = None,
     prompts: Annotated[int, typer.Option(help="Prompts that base and three adapters answer.", min=1)] = 16,
     replicates: Annotated[int, typer.Option(help="Responses to each.", min=1)] = 2,
     max_new_tokens: Annotated[int, typer.Option(help="Tokens of a response at most.", min=1)] = 128,
     batch_size: Annotated[int, typer.Option(help="Rows at a time of our engine and of mixed batches.", min=4)] = 32,
-    repeats: Annotated[int, typer.Option(help="How often; medians are told.", min=1, max=99)] = 3,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "float32",
+    repeats: RepeatsOption = 3,
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "float32",
     as_json: JsonFlag = False,
 ) -> None:
     """Answer the same prompts with our engine, with transformers and with peft's mixed batches."""

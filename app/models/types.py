@@ -5,9 +5,25 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, Enum, MetaData, TypeDecorator, Uuid
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    DateTime,
+    Dialect,
+    Enum,
+    MetaData,
+    String,
+    TypeDecorator,
+    Uuid,
+    type_coerce,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+def as_stored(column: Any) -> ColumnElement[Any]:
+    """An id or a word as the database gives it: to make a million UUIDs takes longer than to read them."""
+    return type_coerce(column, String)
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, String, case, func, select, type_coerce
+from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
 from app.domain.pairing import settled_outcome
@@ -20,6 +20,7 @@ from app.domain.tally import PromptCounts, Tally
 from app.domain.terms import Outcome, PairKind, Settled, VoterKind
 from app.models import EvalBatch, Pair, Prompt
 from app.models import Tally as StoredTally
+from app.models.types import as_stored
 
 _BY_SECOND = (Outcome.SECOND, Outcome.FIRST, Outcome.TIE)
 _COLUMNS = 4
@@ -62,7 +63,7 @@ def prompt_counts(
         counted_anew: by pair, votes to be taken instead of the stored tallies.
     """
     prompts = session.execute(
-        select(_plain(Prompt.id), Prompt.domain, Prompt.category)
+        select(as_stored(Prompt.id), Prompt.domain, Prompt.category)
         .where(Prompt.suite_id == batch.suite_id)
         .order_by(Prompt.position)
     ).all()
@@ -91,7 +92,7 @@ def without(
     session: Session, batch: EvalBatch, counted: Sequence[MatchupCounts], tallies: Mapping[uuid.UUID, Tally]
 ) -> list[PromptCounts]:
     """The votes of each matchup less these, which are given by pair. Grows with ``tallies``, not with pairs."""
-    by_position = select(_plain(Prompt.id)).where(Prompt.suite_id == batch.suite_id).order_by(Prompt.position)
+    by_position = select(as_stored(Prompt.id)).where(Prompt.suite_id == batch.suite_id).order_by(Prompt.position)
     place = {one: row for row, one in enumerate(session.scalars(by_position))} if tallies else {}
     found = _of_pairs(session, batch.id, tallies, place)
     taken = {(uuid.UUID(str(first)), uuid.UUID(str(second))): sums for (first, second), sums in found.items()}
@@ -103,7 +104,7 @@ def without(
 
 
 def _by_prompt(batch_id: uuid.UUID) -> Any:
-    by = (_plain(Pair.first_id), _plain(Pair.second_id), _plain(Pair.prompt_id))
+    by = (as_stored(Pair.first_id), as_stored(Pair.second_id), as_stored(Pair.prompt_id))
     return (
         select(*by, *(func.coalesce(func.sum(one), 0) for one in _VOTES), *(_settled(one) for one in _BY_SECOND))
         .select_from(Pair)
@@ -130,7 +131,7 @@ def _of_pairs(
     """Tallies by pair as one array of shape (prompts, 4) for each matchup."""
     if not tallies:
         return {}
-    keys = (_plain(Pair.first_id), _plain(Pair.second_id), _plain(Pair.prompt_id))
+    keys = (as_stored(Pair.first_id), as_stored(Pair.second_id), as_stored(Pair.prompt_id))
     query = select(Pair.id, *keys).where(Pair.eval_batch_id == batch_id, Pair.kind == PairKind.MAIN)
     if len(tallies) <= _FEW:
         query = query.where(Pair.id.in_(tallies))
@@ -141,8 +142,3 @@ def _of_pairs(
         if tally := tallies.get(pair_id):
             sums[first, second][place[prompt]] += (tally.wins, tally.losses, tally.ties, tally.both_bad)
     return sums
-
-
-def _plain(column: Any) -> ColumnElement[Any]:
-    """An id as the database gives it, to look up by: making UUIDs of all would take longer than the question."""
-    return type_coerce(column, String)

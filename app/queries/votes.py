@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import String, select, type_coerce
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.domain.position import VALUES
 from app.domain.terms import BallotState, PairKind, VoterKind
 from app.models import Ballot, Pair, Verdict
+from app.models.types import as_stored
 
 _Y = {outcome.value: y for outcome, y in VALUES.items()}
 _ROWS = 50_000
@@ -54,7 +55,7 @@ class Votes:
 def votes_of(session: Session, batch_id: uuid.UUID, left_out: Collection[uuid.UUID] = ()) -> Votes:
     """The votes of an eval batch. ``left_out``: voters whose votes do not count."""
     pairs = _Pairs.of(session, batch_id)
-    pair, voter, outcome = map(_plain, (Ballot.pair_id, Ballot.voter_id, Verdict.outcome))
+    pair, voter, outcome = map(as_stored, (Ballot.pair_id, Ballot.voter_id, Verdict.outcome))
     query = (
         select(pair, voter, outcome)
         .join(Verdict, Ballot.id == Verdict.ballot_id)
@@ -109,7 +110,7 @@ class _Pairs:
 
     @classmethod
     def of(cls, session: Session, batch_id: uuid.UUID) -> "_Pairs":
-        columns = (*map(_plain, (Pair.id, Pair.first_id, Pair.second_id, Pair.prompt_id)), Pair.replicate)
+        columns = (*map(as_stored, (Pair.id, Pair.first_id, Pair.second_id, Pair.prompt_id)), Pair.replicate)
         query = select(*columns).where(Pair.eval_batch_id == batch_id, Pair.kind == PairKind.MAIN)
         rows = session.execute(query).all()
         matchups: dict[tuple[Any, Any], int] = {}
@@ -121,11 +122,6 @@ class _Pairs:
             replicate=np.array([row[4] for row in rows], dtype=np.intp),
             matchups=tuple((uuid.UUID(str(one)), uuid.UUID(str(other))) for one, other in matchups),
         )
-
-
-def _plain(column: Any) -> Any:
-    """An id or a word as the database gives it: a million UUIDs would take longer than all else."""
-    return type_coerce(column, String)
 
 
 def _numbered(found: Ints) -> tuple[Ints, list[int]]:
