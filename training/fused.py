@@ -7,8 +7,8 @@ inner width. Here each is one step of autograd that keeps what cannot be had aga
     y = w · x / rms(x)                keeps x and 1 / rms(x)
     y = LoRA(silu(g) · u)             keeps g and u; the product is made again for the gradient of A
 
-Only where weights and adapter have the same number format, dropout is off and the layer is one of those above; every
-other layer stays as peft and transformers have it, so that what is trained and saved is theirs.
+Only where weights and adapter have the same number format and the layer is one of those above, the last also only
+without dropout; every other layer stays as peft and transformers have it, so that what is trained and saved is theirs.
 """
 
 from collections.abc import Callable
@@ -42,25 +42,31 @@ def fuse(model: Any) -> int:
 
 
 class _LoraStep(Function):
-    """y = x Wᵀ + b + s (x Aᵀ) Bᵀ for x of shape [tokens, in]; W and b are frozen."""
+    """y = x Wᵀ + b + s (x' Aᵀ) Bᵀ for x of shape [tokens, in]; W and b are frozen, x' is x where nothing is dropped."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: Any, a: torch.Tensor, b: torch.Tensor, scale: float
-    ) -> torch.Tensor:
-        narrow = x @ a.T
-        ctx.save_for_backward(x, narrow, weight, a, b)
-        ctx.scale = scale
+        ctx: Any, x: torch.Tensor, dropped: torch.Tensor | None, weight: torch.Tensor, bias: Any, a: torch.Tensor,
+        b: torch.Tensor, scale: float,
+    ) -> torch.Tensor:  # fmt: skip
+        read = x if dropped is None else dropped
+        narrow = read @ a.T
+        ctx.save_for_backward(read, narrow, weight, a, b)
+        ctx.scale, ctx.drops = scale, dropped is not None
         return functional.linear(x, weight, bias).addmm_(narrow, b.T, alpha=scale)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
-        x, narrow, weight, a, b = ctx.saved_tensors
-        grad_x, grad_a, grad_b = _lora_gradients(
-            grad, x, narrow, weight, a, b, ctx.scale, wants_x=ctx.needs_input_grad[0]
-        )
-        return grad_x, None, None, grad_a, grad_b, None
+        read, narrow, weight, a, b = ctx.saved_tensors
+        wants_x = ctx.needs_input_grad[0]
+        if not ctx.drops:
+            grad_x, grad_a, grad_b = _lora_gradients(grad, read, narrow, weight, a, b, ctx.scale, wants_x=wants_x)
+            return grad_x, None, None, None, grad_a, grad_b, None
+        down = (grad @ b).mul_(ctx.scale)
+        grad_x = grad @ weight if wants_x else None
+        grad_dropped = down @ a if ctx.needs_input_grad[1] else None
+        return grad_x, grad_dropped, None, None, down.T @ read, (grad.T @ narrow).mul_(ctx.scale), None
 
 
 class _GatedLoraStep(Function):
@@ -118,13 +124,13 @@ def _lora_gradients(
 
 
 def _is_plain(layer: Any) -> bool:
-    """Whether this is nothing but y = W x + s B A x with one adapter."""
+    """Whether this is nothing but y = W x + s B A x with one adapter, dropout before A aside."""
     base = layer.base_layer
     return (
         type(base) is nn.Linear
         and list(layer.lora_A) == [ADAPTER]
         and not layer.lora_variant
-        and isinstance(layer.lora_dropout[ADAPTER], nn.Identity)
+        and isinstance(layer.lora_dropout[ADAPTER], nn.Identity | nn.Dropout)
         and layer.lora_A[ADAPTER].bias is None
         and layer.lora_B[ADAPTER].bias is None
         and not base.weight.requires_grad
@@ -138,6 +144,7 @@ def _is_gated(module: Any) -> bool:
         {"gate_proj", "up_proj", "down_proj"} <= dict(module.named_children()).keys()
         and isinstance(module.down_proj, LoraLinear)
         and _is_plain(module.down_proj)
+        and isinstance(module.down_proj.lora_dropout[ADAPTER], nn.Identity)
         and isinstance(getattr(module, "act_fn", None), nn.SiLU | SiLUActivation)
     )
 
@@ -158,7 +165,9 @@ def _lora_forward(layer: Any) -> Callable[..., torch.Tensor]:
         if more or options or not _applies(layer, x):
             found: torch.Tensor = unfused(x, *more, **options)
             return found
-        y: torch.Tensor = _LoraStep.apply(x.flatten(0, -2), *_parts(layer))
+        dropout, flat = layer.lora_dropout[ADAPTER], x.flatten(0, -2)
+        dropped = dropout(flat) if dropout.training and isinstance(dropout, nn.Dropout) else None
+        y: torch.Tensor = _LoraStep.apply(flat, dropped, *_parts(layer))
         return y.unflatten(0, x.shape[:-1])
 
     return forward
