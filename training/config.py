@@ -1,5 +1,7 @@
 """Recipes: one named training configuration as a TOML file, read into frozen dataclasses.
 
+A sweep (a list where one value is asked for) is several recipes, which ``arena train`` makes of it before.
+
 Keys are named as in TRL, transformers and peft where the meaning is the same. Standard library only, so that
 a recipe can be checked where torch is not installed.
 """

@@ -2,6 +2,7 @@
 
 import math
 import sys
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +20,7 @@ from app.queries.checkpoints import checkpoint_page, checkpoint_rows
 from app.queries.lookup import find_checkpoint, find_run
 from app.queries.model_card import model_card
 from app.queries.runs import run_page, run_rows
-from app.services.runs import cancel_run, launch_run
+from app.services.runs import cancel_run, launch_sweep
 from app.web.model_card import card_of
 
 runs = typer.Typer(help="Runs: one training execution each.", no_args_is_help=True)
@@ -33,10 +34,10 @@ def train(
     name: NameOption = "",
     detach: DetachFlag = False,
 ) -> None:
-    """Train an adapter and show how its loss falls."""
+    """Train an adapter and show how its loss falls; a recipe with lists (r = [8, 16]) trains one for each value."""
     prepare()
     with session_scope() as session:
-        run = launch_run(
+        launched = launch_sweep(
             session,
             find_recipe(DATA / "recipes", recipe),
             now=datetime.now(UTC),
@@ -44,12 +45,17 @@ def train(
             base=base,
             name=name,
         )
-    console.print(f"Run {run.name}", highlight=False)
-    if detach:
-        return
-    follow(run.job_id)
+    for run in launched:
+        console.print(f"Run {run.name}", highlight=False)
+    for run in () if detach else launched:
+        follow(run.job_id)
+        _told(run.id)
+
+
+def _told(run_id: uuid.UUID) -> None:
+    """What a run came to."""
     with session_scope(write=False) as session:
-        page = run_page(session, run.id)
+        page = run_page(session, run_id)
     for note in page.notes:
         console.print(f"Note: {note}", highlight=False)
     console.print(page.sentence, highlight=False)

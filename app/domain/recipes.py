@@ -1,12 +1,22 @@
 """Recipes as the arena knows them: name, kind and what they ask for. Their values belong to the training code."""
 
+import itertools
+import math
+import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from app.domain.errors import BadInputError
 from app.domain.terms import RunKind
+
+MOST_RUNS = 64
+"""Of one sweep."""
+
+_LISTS = frozenset({"target_modules"})
+"""Keys whose value is a list in any case."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,50 @@ def read_recipe(path: Path) -> RecipeRow:
         dataset=texts["dataset"],
         content=content,
     )
+
+
+def variants(recipe: RecipeRow) -> tuple[RecipeRow, ...]:
+    """The recipes that a sweep stands for: one for each combination of the values in its lists.
+
+    ``r = [8, 16, 32]`` under ``[lora]`` makes three, called after what differs: ``brie-v2-r8``. A recipe without such a
+    list is itself.
+
+    Raises:
+        BadInputError: a list is empty, holds a list, or there are too many combinations.
+    """
+    swept = [
+        (table, key, value)
+        for table in ("", "lora", "train")
+        for key, value in _table(recipe.content, table).items()
+        if isinstance(value, list) and key not in _LISTS
+    ]
+    if not swept:
+        return (recipe,)
+    for _, key, values in swept:
+        if not values or any(isinstance(value, list | dict) for value in values):
+            raise BadInputError(f"The recipe {recipe.name} sweeps over {key}, which needs a list of single values.")
+    runs = math.prod(len(values) for *_, values in swept)
+    if runs > MOST_RUNS:
+        raise BadInputError(
+            f"The recipe {recipe.name} stands for {runs} runs; at most {MOST_RUNS} can be launched at once. Nothing "
+            "was launched."
+        )
+    return tuple(_variant(recipe, swept, chosen) for chosen in itertools.product(*(values for *_, values in swept)))
+
+
+def _variant(recipe: RecipeRow, swept: Sequence[tuple[str, str, list[Any]]], chosen: Sequence[Any]) -> RecipeRow:
+    content = {key: dict(value) if isinstance(value, dict) else value for key, value in recipe.content.items()}
+    for (table, key, _), value in zip(swept, chosen, strict=True):
+        _table(content, table)[key] = value
+    called = "-".join(f"{key}{value}" for (_, key, _), value in zip(swept, chosen, strict=True))
+    name = f"{recipe.name}-{re.sub('[^A-Za-z0-9.]+', '-', called).strip('-')}"
+    return replace(recipe, name=name, content={**content, "name": name})
+
+
+def _table(content: dict[str, Any], name: str) -> dict[str, Any]:
+    """A table of the recipe, the recipe itself for ""; empty where it is something else, which the training refuses."""
+    found = content.get(name, {}) if name else content
+    return found if isinstance(found, dict) else {}
 
 
 def shipped_recipes(folder: Path) -> tuple[RecipeRow, ...]:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app import jobs
 from app.domain.errors import ConflictError
 from app.domain.names import check_name
-from app.domain.recipes import RecipeRow
+from app.domain.recipes import RecipeRow, variants
 from app.domain.terms import BaseModelState, JobKind, Split
 from app.models import BaseModel, Job, Run, RunMetric
 from app.queries.lookup import find_base_model, find_dataset
@@ -59,6 +59,22 @@ def launch_run(
     announce(session, "run", run.id, now=now)
     session.flush()
     return run
+
+
+def launch_sweep(
+    session: Session, recipe: RecipeRow, *, now: datetime, dataset: str = "", base: str = "", name: str = ""
+) -> tuple[Run, ...]:
+    """``launch_run`` for every recipe that this one stands for; a name is given to each with what differs behind it.
+
+    Raises:
+        BadInputError, NotFoundError, ConflictError: as there and in ``variants``; none was launched.
+    """
+    return tuple(
+        launch_run(
+            session, one, now=now, dataset=dataset, base=base, name=name and name + one.name.removeprefix(recipe.name)
+        )
+        for one in variants(recipe)
+    )
 
 
 def _fetch_in_progress(session: Session, model: BaseModel, now: datetime) -> Job | None:

@@ -47,11 +47,12 @@ def launch_run(
     dataset: Annotated[str, Form(max_length=200)] = "",
     base_model: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
-    """Start a run of a shipped recipe."""
+    """Start a run of a shipped recipe, or the runs of one that is a sweep."""
     if recipe.endswith(".toml"):
         raise NotFoundError("From the page only the shipped recipes can be started; ./arena train takes any file.")
-    run = run_service.launch_run(session, find_recipe(RECIPES, recipe), now=now, dataset=dataset, base=base_model)
-    return RedirectResponse(f"/runs/{run.id}", status_code=303)
+    found = find_recipe(RECIPES, recipe)
+    launched = run_service.launch_sweep(session, found, now=now, dataset=dataset, base=base_model)
+    return RedirectResponse(f"/runs/{launched[0].id}" if len(launched) == 1 else "/runs", status_code=303)
 
 
 @router.get("/runs/{run_id}")

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,16 @@ def test_a_run_can_name_a_version_of_its_dataset(session: Session, tmp_path: Pat
         with pytest.raises(NotFoundError):
             launch_run(session, recipe(), dataset=absent, now=NOW)
     assert session.scalar(select(func.count(Dataset.id))) == 1
+
+
+def test_a_sweep_launches_one_run_for_each_value(session: Session, tmp_path: Path) -> None:
+    make_base(session, tmp_path)
+    make_run(session, tmp_path)
+    one = recipe()
+    swept = replace(one, content={**one.content, "lora": {"r": [4, 8]}})
+    launched = [*runs.launch_sweep(session, swept, now=NOW), *runs.launch_sweep(session, swept, now=NOW, name="mine")]
+    assert [run.name for run in launched] == [f"{one.name}-r4", f"{one.name}-r8", "mine-r4", "mine-r8"]
+    assert [run.recipe["lora"]["r"] for run in launched] == [4, 8, 4, 8]
 
 
 def test_a_training_that_goes_on_keeps_what_was_told_up_to_there(session: Session, tmp_path: Path) -> None:
