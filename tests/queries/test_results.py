@@ -167,7 +167,8 @@ def test_the_report_has_the_promised_shape(session: Session, mixed: EvalBatch) -
     told = report(session, mixed.id)
     assert told.keys() == {
         "schema", "batch", "mapping_suspect", "matchups", "excluded", "quality", "placebo", "canaries", "gold", "leaks",
-        "judges", "agreement", "contrasts", "ranking", "panel", "slices", "provenance",
+        "judges", "agreement", "contrasts", "ranking", "panel", "slices", "trajectories",
+        "provenance",
     }  # fmt: skip
     assert told["schema"] == "brie-arena-report/1"
     assert told["batch"] == {

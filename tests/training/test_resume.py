@@ -149,7 +149,7 @@ def test_a_smaller_micro_batch_is_remembered(
     monkeypatch.setattr(sft, "label_losses", limited)
     whole = train(dropping, "whole")
     with pytest.raises(KilledError):
-        train(dropping, "out", dies_at=6, keep_seconds=0)
+        train(dropping, "out", dies_at=8, keep_seconds=0)
     assert resume.newest_point(tmp_path / "out") is not None
     sizes.clear()
     after = train(dropping, "out")
