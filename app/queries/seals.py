@@ -4,6 +4,7 @@ Each covers the one above it, so that a row cannot be changed, or stripped of it
 """
 
 import json
+import math
 import uuid
 from collections.abc import Iterable
 from datetime import datetime
@@ -205,6 +206,8 @@ def spelt(value: Any) -> str:
         return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, float) and math.isfinite(value):
+        return float.__repr__(value)  # as JSON does
     return json.dumps(value, sort_keys=True, default=_plain)
 
 

@@ -12,6 +12,8 @@ from sqlalchemy import Table, Uuid
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
 
+_MOMENT = len("2026-01-31 12:00:00.000000")
+
 
 class Load(NamedTuple):
     """Rows of one table as they will be stored; plain values, so that it can be handed to another process."""
@@ -85,7 +87,7 @@ def insert(session: Session, loads: Sequence[Load]) -> None:
 
 def moment(at: datetime) -> str:
     """A time in UTC, as both databases read it."""
-    return at.replace(tzinfo=None).isoformat(" ", "microseconds")
+    return at.isoformat(" ", "microseconds")[:_MOMENT]
 
 
 def _without_dashes(value: str) -> str:
