@@ -66,13 +66,15 @@ def keep(
     out: Path, identity: str, progress: Progress, model: Any, optimizer: torch.optim.Optimizer,
     random_state: Mapping[str, torch.Tensor],
 ) -> None:  # fmt: skip
-    """Write the resume point of this step, and remove those before it.
+    """Write the resume point of this step, and remove those before it. One that is there already stays as it is.
 
     Raises:
         CheckpointWriteError: the disk is full or cannot be written; the point before stays.
     """
     place = out / FOLDER
     target, partial = place / f"step-{progress.step}", place / ".partial"
+    if (target / STATE).is_file():  # the same state: to write it again would leave a moment without any
+        return
     tensors = {f"adapter.{name}": parameter.detach() for name, parameter in _trained(model)}
     names = {id(parameter): name for name, parameter in _trained(model)}
     for parameter, state in optimizer.state.items():
@@ -84,8 +86,6 @@ def keep(
         partial.mkdir(parents=True)
         write_file(partial / TENSORS, save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}))
         write_file(partial / STATE, json.dumps(told, default=_plain).encode())
-        if target.exists():  # of this very step, from before it was broken off
-            shutil.rmtree(target)
         partial.rename(target)
         flush_folder(place)
         for older in place.glob("step-*"):

@@ -26,8 +26,8 @@ from worker.base_model import verified_folder
 from worker.claim import Claim, utc_now
 
 ANEW = (
-    "this run was broken off and could not go on where it was, because the base model, the device or the software is "
-    "another now; it was trained from the start"
+    "this run was broken off and could not go on where it was: the base model, the device or the software is another "
+    "now, or what was kept of it is broken; it was trained from the start"
 )
 _FLUSH_SECONDS = 1.0
 """Losses are stored this often: a transaction for each step of a tiny model would cost more than the step."""
