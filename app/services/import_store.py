@@ -4,6 +4,7 @@ Rows take about as long to be made as to be inserted, so two processes on two co
 Portions are stored in their order, each in one transaction, whichever way it is done.
 """
 
+import gc
 import marshal
 import multiprocessing
 import signal
@@ -84,6 +85,7 @@ def store_beside(database: Database) -> Iterator[Put]:
 def _store(url: str, portions: Connection) -> None:
     """The other side: store what comes until nothing more does. Says "" for each that is stored, or what went wrong."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the side that reads the files; this one follows
+    gc.disable()  # rows are tuples without cycles, and there are millions
     database = Database.at(url)
     with closing(portions), store_here(database) as put:
         while True:
