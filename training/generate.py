@@ -49,6 +49,30 @@ class Generated:
     """"stop" (the model ended it) or "length" (max_new_tokens or the context cut it)."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A request whose turn has not come."""
+
+    request: Request
+    adapter: int
+    ids: tuple[int, ...]
+
+    @property
+    def asks(self) -> tuple[int, tuple[int, ...]]:
+        """What the model reads before the first token: the same for all replicates."""
+        return self.adapter, self.ids
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A prompt that an adapter has read."""
+
+    asks: tuple[int, tuple[int, ...]]
+    memory: PromptMemory
+    logits: torch.Tensor
+    """[1, vocabulary] of the first token."""
+
+
 @dataclass(slots=True)
 class _Row:
     """A response in the making."""
@@ -110,14 +134,20 @@ class LocalEngine:
             AdapterError: a request names an adapter that this engine does not have.
             Cancelled: ``should_stop`` said so between two tokens; what was yielded is kept.
         """
-        waiting = deque((request, self._stack.index(request.adapter), self._encode(request)) for request in requests)
+        waiting = deque(_replicates_together(
+            [_Waiting(one, self._stack.index(one.adapter), self._encode(one)) for one in requests]
+        ))  # fmt: skip
+        read: _Read | None = None
         count = max(SMALLEST_BATCH, min(batch_size, len(waiting)))
         slots = Slots(count)
         rows: list[_Row | None] = [None] * count
         while waiting or any(rows):
             while waiting and (free := _free_place(rows, batch_size)) is not None:
                 _check(should_stop)
-                rows[free] = self._start(*waiting.popleft(), sampling, slots, free)
+                wanted = waiting.popleft()
+                if read is None or read.asks != wanted.asks:
+                    read = self._read(wanted)
+                rows[free] = self._start(wanted, read, sampling, slots, free)
                 yield from self._harvest(rows, slots)
             if any(rows):
                 _check(should_stop)
@@ -126,7 +156,7 @@ class LocalEngine:
             if not waiting:
                 rows = _compact(rows, slots)
 
-    def _encode(self, request: Request) -> list[int]:
+    def _encode(self, request: Request) -> tuple[int, ...]:
         try:
             ids = chat.encode_prompt(self._tokenizer, request.messages)
         except ChatTemplateError as error:
@@ -135,31 +165,33 @@ class LocalEngine:
             raise PromptError(
                 request.key, f"the prompt has {len(ids)} tokens and the model's context holds {self._context}"
             )
-        return ids
+        return tuple(ids)
 
     @torch.inference_mode()
-    def _start(
-        self, request: Request, adapter: int, ids: list[int], sampling: Sampling, slots: Slots, place: int
-    ) -> _Row:
-        """Read one prompt, by itself, into its slot and choose the first token."""
-        row = _Row(request, adapter, min(sampling.max_new_tokens, self._context - len(ids)))
+    def _read(self, wanted: _Waiting) -> _Read:
+        """Read a prompt, by itself, so that its numbers are its own whoever else is in the batch."""
         memory = PromptMemory()
-        inputs = torch.tensor([ids], device=self._device)
-        positions = torch.arange(len(ids), device=self._device)[None]
-        self._stack.set_rows([adapter])
+        inputs = torch.tensor([wanted.ids], device=self._device)
+        self._stack.set_rows([wanted.adapter])
         logits = self._model(
             input_ids=inputs,
-            position_ids=positions,
-            attention_mask=_causal(len(ids), self._device),
+            position_ids=torch.arange(len(wanted.ids), device=self._device)[None],
+            attention_mask=_causal(len(wanted.ids), self._device),
             past_key_values=memory,
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
-        slots.put(place, memory)
+        return _Read(wanted.asks, memory, logits)
+
+    @torch.inference_mode()
+    def _start(self, wanted: _Waiting, read: _Read, sampling: Sampling, slots: Slots, place: int) -> _Row:
+        """Put what was read into a slot and choose the first token."""
+        row = _Row(wanted.request, wanted.adapter, min(sampling.max_new_tokens, self._context - len(wanted.ids)))
+        slots.put(place, read.memory)
         if sampling.repetition_penalty != 1:
-            row.seen = torch.zeros(logits.shape[-1], dtype=torch.bool, device=self._device)
-            row.seen[inputs[0]] = True
-        self._choose(logits, [row], sampling)
+            row.seen = torch.zeros(read.logits.shape[-1], dtype=torch.bool, device=self._device)
+            row.seen[list(wanted.ids)] = True
+        self._choose(read.logits, [row], sampling)
         return row
 
     @torch.inference_mode()
@@ -204,6 +236,14 @@ class LocalEngine:
         tokens = row.tokens[:-1] if stopped else row.tokens
         text = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return Generated(row.request.key, text, len(tokens), "stop" if stopped else "length")
+
+
+def _replicates_together(waiting: Sequence[_Waiting]) -> list[_Waiting]:
+    """In the order of their first, so that a prompt is read once and only one need be kept."""
+    groups: dict[tuple[int, tuple[int, ...]], list[_Waiting]] = {}
+    for one in waiting:
+        groups.setdefault(one.asks, []).append(one)
+    return [one for group in groups.values() for one in group]
 
 
 def _free_place(rows: Sequence[_Row | None], batch_size: int) -> int | None:

@@ -56,6 +56,25 @@ def test_a_response_is_the_same_alone_batched_permuted_and_split(engine: LocalEn
     assert run(engine, REQUESTS[:5], sampling, 4) | run(engine, REQUESTS[5:], sampling, 2) == together
 
 
+def test_replicates_read_their_prompt_once_and_respond_as_each_would_alone(engine: LocalEngine) -> None:
+    sampling = SAMPLINGS["penalty"]
+    requests = [
+        Request(f"{adapter}-{text}-{seed}", adapter, ask(text), seed)
+        for seed in range(3)
+        for text in ("what is cheese?", "and what is bread?")
+        for adapter in (None, "wide")
+    ]
+    reads: list[int] = []
+    hook = engine._model.register_forward_pre_hook(
+        lambda _model, _args, given: reads.append(given["input_ids"].shape[1]), with_kwargs=True
+    )
+    together = run(engine, requests, sampling, 8)
+    hook.remove()
+    assert sum(width > 1 for width in reads) == 2 * 2  # prompts by checkpoints, however many replicates
+    assert together == {request.key: run(engine, [request], sampling, 1)[request.key] for request in requests}
+    assert len({one.text for one in together.values()}) > len(requests) / 2
+
+
 def test_responses_differ_between_seeds_and_adapters(engine: LocalEngine) -> None:
     requests = [
         Request(f"{name}-{seed}", name, ask("hello"), seed) for name in (None, "wide", "narrow") for seed in range(4)
