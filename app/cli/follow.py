@@ -20,6 +20,7 @@ from app.domain.terms import JobState, Queue
 from app.models import Job
 from app.queries.jobs import JobView, job_view, worker_alive
 from app.setup.extras import install_extra
+from app.web.filters import roughly
 
 _LOOK_SECONDS = 0.3
 
@@ -40,11 +41,14 @@ def follow(job_id: uuid.UUID | None, *, shown: bool = True) -> None:
     with contextlib.closing(_OwnWorker()) as own_worker, progress_bar(TimeRemainingColumn(), shown=shown) as bar:
         task = bar.add_task("waiting for a worker", total=None)
         interrupted = False
+        told = Tenths()
         job = _look(job_id)
         while job.unfinished:
             try:
                 own_worker.start_if_none_runs()
                 bar.update(task, description=job.message or str(job.state), completed=job.done, total=job.total or None)
+                if shown and not console.is_terminal and (line := told.line(job)):
+                    console.print(line, highlight=False, markup=False, soft_wrap=True)
                 time.sleep(_LOOK_SECONDS)
                 job = _look(job_id)
             except KeyboardInterrupt:
@@ -58,6 +62,22 @@ def follow(job_id: uuid.UUID | None, *, shown: bool = True) -> None:
         raise JobEndedError(f"{job.title}: {job.error}")
     if job.state is JobState.CANCELLED:
         raise JobEndedError(f"{job.title}: cancelled. What it stored is kept.")
+
+
+class Tenths:
+    """Lines for a log, where a bar cannot move: one for each tenth of the work that is done."""
+
+    def __init__(self) -> None:
+        self._told = 0
+
+    def line(self, job: JobView) -> str | None:
+        """What to print now; ``None`` where nothing new is to be told. A job that begins again is told anew."""
+        reached = 10 * job.done // job.total if job.total else 0
+        if reached == self._told:
+            return None
+        self._told = reached
+        left = f", {roughly(job.eta_seconds)} left" if job.eta_seconds and reached < 10 else ""  # noqa: PLR2004
+        return f"{job.title}: {job.message or f'{job.done} of {job.total}'}{left}"
 
 
 def _look(job_id: uuid.UUID) -> JobView:
