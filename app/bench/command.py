@@ -186,7 +186,7 @@ def bench_generate(
         max_new_tokens=max_new_tokens, batch_size=batch_size, device=device, dtype=dtype,
     )  # fmt: skip
     with console.status("Generating"):
-        found = measure_generation(task, repeats=repeats)
+        found = measure_generation(task, repeats=repeats, llama_cpp=base is None)
     if as_json:
         print_json({"load": os.getloadavg(), **found.as_json()})
     else:

@@ -1,5 +1,6 @@
 """The bench of generation: our engine, transformers and peft on the same prompts, each in a process of its own."""
 
+import importlib.util
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -7,7 +8,7 @@ from typing import Any
 
 from app.bench.contest import run
 
-OURS, MIXED, ONE_BY_ONE = "ours", "peft-mixed", "hf"
+OURS, MIXED, ONE_BY_ONE, LLAMA_CPP = "ours", "peft-mixed", "hf", "llama.cpp"
 BATCH_SIZES = (8, 32, 64)
 """Of transformers, which is held against us at its best."""
 _MODULE = "training.bench.generate"
@@ -67,6 +68,12 @@ class GenerationMeasured:
         return 1 / next(one.speed_of_ours for one in self.contestants if one.name == MIXED)
 
     @property
+    def against_llama_cpp(self) -> float | None:
+        """Our tokens a second by those of llama.cpp, which answers as the bare base; None: it was not measured."""
+        found = [one for one in self.contestants if one.name == LLAMA_CPP]
+        return 1 / found[0].speed_of_ours if found else None
+
+    @property
     def holds(self) -> bool:
         """Whether everybody answered everything; how fast never decides."""
         return len({one.responses for one in self.contestants}) == 1 and all(one.tokens for one in self.contestants)
@@ -79,12 +86,18 @@ class GenerationMeasured:
             "best_one_by_one": self.best_one_by_one.name,
             "against_one_by_one": round(self.against_one_by_one, 3),
             "against_mixed": round(self.against_mixed, 3),
+            "against_llama_cpp": round(self.against_llama_cpp, 3) if self.against_llama_cpp else None,
             "holds": self.holds,
         }
 
 
-def measure_generation(task: GenerationTask, *, repeats: int) -> GenerationMeasured:
+def measure_generation(task: GenerationTask, *, repeats: int, llama_cpp: bool) -> GenerationMeasured:
     """Let all answer in turns, so that a machine that is busy for a while is so for everybody.
+
+    Args:
+        task: what they answer.
+        repeats: how often everybody does.
+        llama_cpp: with llama.cpp, where it is installed; it has a file of the small built-in model only.
 
     Raises:
         UnavailableError: one could not; nothing is told then.
@@ -96,6 +109,8 @@ def measure_generation(task: GenerationTask, *, repeats: int) -> GenerationMeasu
         *((f"{ONE_BY_ONE}, {size} rows", ONE_BY_ONE, replace(task, batch_size=size)) for size in sizes),
         (MIXED, MIXED, task),
     ]
+    if llama_cpp and importlib.util.find_spec("xllamacpp"):
+        turns.append((LLAMA_CPP, LLAMA_CPP, task))
     found: dict[str, list[dict[str, Any]]] = {name: [] for name, *_ in turns}
     for _ in range(repeats):
         for name, contestant, own in turns:

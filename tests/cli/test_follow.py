@@ -27,10 +27,7 @@ def test_each_tenth_of_the_work_is_told_once() -> None:
 
 def test_a_line_says_what_the_job_says_and_how_long_it_will_take() -> None:
     told = Tenths()
-    assert (
-        told.line(job(50, 100, message="Step 50 of 100", eta=150))
-        == "Train brie: Step 50 of 100, about 2 min left"
-    )
+    assert told.line(job(50, 100, message="Step 50 of 100", eta=150)) == "Train brie: Step 50 of 100, about 2 min left"
     assert told.line(job(100, 100, message="Step 100 of 100", eta=1)) == "Train brie: Step 100 of 100"
 
 

@@ -24,6 +24,7 @@ def test_everybody_answers_and_is_told(command: Command, tmp_path: Path) -> None
     assert {one["responses"] for one in told["contestants"]} == {4 * 2 * 4}
     assert all(0 < one["tokens"] <= 32 * 12 for one in told["contestants"])
     assert told["contestants"][0]["speed_of_ours"] == 1
+    assert told["against_llama_cpp"] is None  # it has a file of the built-in model only
     assert told["holds"] is True
 
 
@@ -39,9 +40,17 @@ def test_ratios_are_taken_against_the_best_of_each_peer() -> None:
     assert found.best_one_by_one.name == "hf, 32 rows"
     assert (found.against_one_by_one, found.against_mixed) == (pytest.approx(2), pytest.approx(3))
     assert found.holds
-    assert "2.00 times the tokens a second of transformers at its best batch size (hf, 32 rows)" in generation_sentence(
-        found
+    said = generation_sentence(found)
+    assert "2.00 times the tokens a second of transformers at its best batch size (hf, 32 rows)" in said
+    assert "llama.cpp was not measured" in said
+
+
+def test_llama_cpp_stands_beside_where_it_was_measured() -> None:
+    found = GenerationMeasured(
+        (writer("ours", 300), writer("hf, 8 rows", 60), writer("peft-mixed", 100), writer("llama.cpp", 200)), repeats=1
     )
+    assert found.as_json()["against_llama_cpp"] == pytest.approx(1.5)
+    assert "1.50 times those of llama.cpp" in generation_sentence(found)
 
 
 def test_who_left_something_out_is_seen() -> None:

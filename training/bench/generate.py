@@ -1,6 +1,6 @@
 """One contestant of the generation bench: answers the same prompts as base and adapters, prints one line of JSON.
 
-python -m training.bench.generate ours|hf|peft-mixed --base FOLDER --data FILE
+python -m training.bench.generate ours|hf|peft-mixed|llama.cpp --base FOLDER --data FILE
 """
 
 import argparse
@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from peft import PeftModel
 
 from training import base, chat, data, lora
 from training.config import LoraSettings
-from training.fetch import fetch_base
+from training.fetch import fetch_base, fetch_gguf
 from training.generate import LocalEngine, Request
 from training.memory import peak_bytes
 from training.sampling import Sampling
@@ -27,6 +28,9 @@ from training.sampling import Sampling
 ADAPTERS = ("one", "two", "three")
 SPREAD = 0.02
 """Of the random weights of an adapter: enough to answer otherwise than the base, too little to talk nonsense."""
+LLAMA_CPP_SLACK = 16
+"""Tokens of a slot beyond prompt and response."""
+LLAMA_CPP_ALL_LAYERS = 999
 SAMPLING = Sampling(temperature=0.7, top_p=0.95)
 
 
@@ -144,6 +148,41 @@ def peers(task: Task, adapters: dict[str, Path], *, mixed: bool) -> Figures:
     )
 
 
+def llama_cpp(task: Task) -> Figures:
+    """llama.cpp with as many slots as we have rows, on its own quantised file of the built-in model.
+
+    It answers everything as the bare base: its adapters change between requests, and rows of two do not share a batch.
+    """
+    import xllamacpp  # noqa: PLC0415 (a peer that need not be there)
+
+    file = fetch_gguf(task.base.parent / "gguf")
+    _, tokenizer = base.load_base(task.base, torch.device("cpu"), torch.float32)
+    prompts = [prompt for prompt in prompts_of(task) for _ in range(task.replicates) for _ in (None, *ADAPTERS)]
+    longest = max(len(chat.encode_prompt(tokenizer, prompt)) for prompt in prompts)
+    settings = xllamacpp.CommonParams()
+    settings.model.path, settings.n_parallel = str(file), task.batch_size
+    settings.n_ctx = task.batch_size * (longest + task.max_new_tokens + LLAMA_CPP_SLACK)
+    settings.n_gpu_layers = 0 if task.device == "cpu" else LLAMA_CPP_ALL_LAYERS
+    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = torch.get_num_threads()
+    server = xllamacpp.Server(settings)
+
+    def ask(number: int) -> dict[str, Any]:
+        told: dict[str, Any] = server.handle_chat_completions({
+            "messages": prompts[number], "temperature": SAMPLING.temperature, "top_p": SAMPLING.top_p, "top_k": 0,
+            "max_tokens": task.max_new_tokens, "seed": number,
+        })  # fmt: skip
+        return told
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(task.batch_size) as pool:
+        found = list(pool.map(ask, range(len(prompts))))
+    seconds = time.perf_counter() - started
+    return Figures(
+        "llama.cpp", len(found), sum(one["usage"]["completion_tokens"] for one in found), seconds,
+        peak_bytes(torch.device("cpu")), sum(one["choices"][0]["finish_reason"] == "length" for one in found),
+    )  # fmt: skip
+
+
 def _batches(
     wanted: Sequence[tuple[list[int], str]], size: int, *, mixed: bool
 ) -> Iterator[Sequence[tuple[list[int], str]]]:
@@ -165,7 +204,7 @@ def _left_padded(rows: Sequence[list[int]], device: torch.device) -> tuple[torch
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure one contestant."""
     parser = argparse.ArgumentParser(prog="python -m training.bench.generate")
-    parser.add_argument("contestant", choices=["ours", "hf", "peft-mixed"])
+    parser.add_argument("contestant", choices=["ours", "hf", "peft-mixed", "llama.cpp"])
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--prompts", type=int, default=8)
@@ -179,11 +218,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as folder:  # what libraries print is not ours
         if not task.base.is_dir():
             fetch_base("built_in", "", task.base, lambda *_: None)
-        adapters = make_adapters(task, Path(folder))
-        if options.contestant == "ours":
-            found = ours(task, adapters)
+        if options.contestant == "llama.cpp":
+            found = llama_cpp(task)
         else:
-            found = peers(task, adapters, mixed=options.contestant == "peft-mixed")
+            adapters = make_adapters(task, Path(folder))
+            mixed = options.contestant == "peft-mixed"
+            found = ours(task, adapters) if options.contestant == "ours" else peers(task, adapters, mixed=mixed)
     sys.stdout.write(json.dumps({**asdict(found), "tokens_per_second": found.tokens_per_second}) + "\n")
     return 0
 
