@@ -21,6 +21,7 @@ from app.domain.terms import Queue
 from app.jobs import TASK, make_celery
 from app.log import configure_logging, get_logger
 from app.models import Worker
+from app.services.removal import clear_broken_uploads
 from app.services.snapshots import ask_for_due
 from worker.claim import utc_now
 from worker.supervise import supervise, worker_name
@@ -98,6 +99,7 @@ class _Pulse:
                         sweep(session, now=now, stale_seconds=settings.stale_seconds)
                         if queue is Queue.IO:  # its workers do them; one question a round is enough
                             ask_for_due(session, now=now)
+                            clear_broken_uploads(session, artifacts=settings.artifacts, now=now)
                         swept = now
             except UnavailableError as error:  # the database may come back
                 log.warning("pulse_failed", reason=error.message)

@@ -3,10 +3,11 @@
 The row goes in the transaction, the folder after its commit: a rollback must not cost any weights.
 """
 
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from app.models import BatchCheckpoint, Checkpoint, EvalBatch, Intake, Job, Resp
 from app.services.events import announce
 
 _FOLDERS = "arena_removed_folders"
+_UPLOAD_PATIENCE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,30 @@ def forget_upload(session: Session, intake: Intake, *, artifacts: Path) -> None:
     _remove_later(session, Path(intake.folder), artifacts)
     session.delete(intake)
     session.flush()
+
+
+def clear_broken_uploads(session: Session, *, artifacts: Path, now: datetime) -> int:
+    """Remove what was left of uploads whose receiver was killed: folders without a row, not written to for a day.
+
+    Returns:
+        How many there were; they go after the commit.
+    """
+    stale = (now - _UPLOAD_PATIENCE).timestamp()
+    found = [folder for folder in (artifacts / "uploads").glob("*") if _last_written(folder) < stale]
+    if not found:
+        return 0
+    known = {Path(folder).name for folder in session.scalars(select(Intake.folder))}
+    left = [folder for folder in found if folder.name not in known]
+    for folder in left:
+        _remove_later(session, folder, artifacts)
+    return len(left)
+
+
+def _last_written(folder: Path) -> float:
+    try:
+        return max(entry.lstat().st_mtime for entry in (folder, *folder.glob("*")))
+    except FileNotFoundError:  # another worker was faster
+        return math.inf
 
 
 def _spared(checkpoints: Sequence[Checkpoint], keep: Keep) -> Checkpoint | None:

@@ -1,5 +1,7 @@
 """Deleting checkpoints: never one that a result depends on, and no weights before the commit."""
 
+import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from app.domain.terms import CheckpointKind, JobState, Keep
 from app.models import Checkpoint, Intake, Job, Run
 from app.services.checkpoints import register_adapter
 from app.services.intake import TakenIn, accept, add_intake
-from app.services.removal import clean_run, delete_checkpoint, forget_upload, why_not
+from app.services.removal import clean_run, clear_broken_uploads, delete_checkpoint, forget_upload, why_not
 from tests.factories import NOW, make_base, make_run, make_study, saved_adapter, sha256
 from tests.fixtures import on_sqlite
 from tests.services.test_intake import kept
@@ -175,3 +177,24 @@ def test_an_upload_is_forgotten_with_its_files_once_nobody_checks_it(
     assert not Path(intake.folder).exists()
     with database.session_scope(write=False) as session:
         assert session.get(Intake, intake.id) is None
+
+
+def test_an_upload_that_was_killed_on_the_way_goes_after_a_day_and_no_other(
+    database: Database, tmp_path: Path, artifacts: Path
+) -> None:
+    stored = kept(artifacts)
+    old, young, growing = (artifacts / "uploads" / name for name in ("old", "young", "growing"))
+    for folder in (old, young, growing):
+        folder.mkdir()
+        (folder / "0").write_bytes(b"half")
+    late = NOW + timedelta(days=2)
+    for path in (old, old / "0", stored.folder, stored.folder / "0", growing):
+        os.utime(path, (NOW.timestamp(), NOW.timestamp()))
+    for path in (young, young / "0", growing / "0"):
+        os.utime(path, (late.timestamp(), late.timestamp()))
+    with database.session_scope() as session:
+        make_base(session, tmp_path)
+        add_intake(session, stored, now=NOW, name="mine")
+        assert clear_broken_uploads(session, artifacts=artifacts, now=late) == 1
+        assert old.is_dir(), "nothing goes before the commit"
+    assert {folder.name for folder in (artifacts / "uploads").iterdir()} == {"growing", "young", stored.folder.name}
