@@ -3,15 +3,18 @@
 A LoRA layer by peft makes five passes over its output, an RMS norm four, and a gated MLP keeps four tensors of its
 inner width. Here each is one step of autograd that keeps what cannot be had again cheaply:
 
-    y = x Wᵀ + s (x Aᵀ) Bᵀ            keeps x and x Aᵀ (rank r); the update is added in place
+    y = x Wᵀ + s (x' Aᵀ) Bᵀ           keeps x and x' Aᵀ (rank r); the update is added in place
     y = w · x / rms(x)                keeps x and 1 / rms(x)
     y = LoRA(silu(g) · u)             keeps g and u; the product is made again for the gradient of A
 
-Only where weights and adapter have the same number format and the layer is one of those above, the last also only
-without dropout; every other layer stays as peft and transformers have it, so that what is trained and saved is theirs.
+x' is x, or with dropout d · x / (1 - p), of which the mask d is kept, one byte a number and drawn as peft draws it.
+Where the frozen weights are in half precision and the adapter in float32, x, g and u are kept in half precision and
+what the adapter computes is computed in float32, as by peft. Only layers that are one of those above; every other stays
+as peft and transformers have it, so that what is trained and saved is theirs.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,6 +26,7 @@ from torch.nn import functional
 from transformers.activations import SiLUActivation
 
 ADAPTER = "default"
+HALF = (torch.bfloat16, torch.float16)
 
 
 def fuse(model: Any) -> int:
@@ -41,32 +45,38 @@ def fuse(model: Any) -> int:
     return fused
 
 
+@dataclass(frozen=True, slots=True)
+class _Dropped:
+    """What an adapter does not see of its input: ``mask`` is true where it does, [tokens, in]."""
+
+    mask: torch.Tensor | None
+    share: float = 0.0
+
+    def of(self, x: torch.Tensor) -> torch.Tensor:
+        """x with the rest made larger, as by torch's dropout; x itself where nothing is dropped."""
+        return x if self.mask is None else x.mul(self.mask).mul_(1 / (1 - self.share))
+
+
 class _LoraStep(Function):
-    """y = x Wᵀ + b + s (x' Aᵀ) Bᵀ for x of shape [tokens, in]; W and b are frozen, x' is x where nothing is dropped."""
+    """y = x Wᵀ + b + s (x' Aᵀ) Bᵀ for x of shape [tokens, in]; W and b are frozen."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, dropped: torch.Tensor | None, weight: torch.Tensor, bias: Any, a: torch.Tensor,
-        b: torch.Tensor, scale: float,
+        ctx: Any, x: torch.Tensor, mask: torch.Tensor | None, weight: torch.Tensor, bias: Any, a: torch.Tensor,
+        b: torch.Tensor, scale: float, share: float,
     ) -> torch.Tensor:  # fmt: skip
-        read = x if dropped is None else dropped
-        narrow = read @ a.T
-        ctx.save_for_backward(read, narrow, weight, a, b)
-        ctx.scale, ctx.drops = scale, dropped is not None
-        return functional.linear(x, weight, bias).addmm_(narrow, b.T, alpha=scale)
+        y, narrow = _lora(x, _Dropped(mask, share), weight, bias, a, b, scale)
+        ctx.save_for_backward(x, mask, narrow, weight, a, b)
+        ctx.scale, ctx.share = scale, share
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
-        read, narrow, weight, a, b = ctx.saved_tensors
-        wants_x = ctx.needs_input_grad[0]
-        if not ctx.drops:
-            grad_x, grad_a, grad_b = _lora_gradients(grad, read, narrow, weight, a, b, ctx.scale, wants_x=wants_x)
-            return grad_x, None, None, None, grad_a, grad_b, None
-        down = (grad @ b).mul_(ctx.scale)
-        grad_x = grad @ weight if wants_x else None
-        grad_dropped = down @ a if ctx.needs_input_grad[1] else None
-        return grad_x, grad_dropped, None, None, down.T @ read, (grad.T @ narrow).mul_(ctx.scale), None
+        x, mask, *parts = ctx.saved_tensors
+        dropped, wants_x = _Dropped(mask, ctx.share), ctx.needs_input_grad[0]
+        grad_x, grad_a, grad_b = _lora_gradients(grad, x, dropped, *parts, ctx.scale, wants_x=wants_x)
+        return grad_x, None, None, None, grad_a, grad_b, None, None
 
 
 class _GatedLoraStep(Function):
@@ -74,53 +84,76 @@ class _GatedLoraStep(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, gate: torch.Tensor, up: torch.Tensor, weight: torch.Tensor, bias: Any, a: torch.Tensor,
-        b: torch.Tensor, scale: float,
+        ctx: Any, gate: torch.Tensor, up: torch.Tensor, mask: torch.Tensor | None, weight: torch.Tensor, bias: Any,
+        a: torch.Tensor, b: torch.Tensor, scale: float, share: float,
     ) -> torch.Tensor:  # fmt: skip
         x = functional.silu(gate).mul_(up)
-        narrow = x @ a.T
-        ctx.save_for_backward(gate, up, narrow, weight, a, b)
-        ctx.scale = scale
-        return functional.linear(x, weight, bias).addmm_(narrow, b.T, alpha=scale)
+        y, narrow = _lora(x, _Dropped(mask, share), weight, bias, a, b, scale)
+        ctx.save_for_backward(gate, up, mask, narrow, weight, a, b)
+        ctx.scale, ctx.share = scale, share
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
-        gate, up, narrow, weight, a, b = ctx.saved_tensors
+        gate, up, mask, *parts = ctx.saved_tensors
         open_ = torch.sigmoid(gate)
         silu = gate * open_
-        grad_x, grad_a, grad_b = _lora_gradients(grad, silu * up, narrow, weight, a, b, ctx.scale)
+        grad_x, grad_a, grad_b = _lora_gradients(grad, silu * up, _Dropped(mask, ctx.share), *parts, ctx.scale)
         grad_up = silu * grad_x
         # silu' = sigmoid + silu (1 - sigmoid)
         grad_gate = silu.sub_(silu * open_).add_(open_).mul_(up).mul_(grad_x)
-        return grad_gate, grad_up, None, None, grad_a, grad_b, None
+        return grad_gate, grad_up, None, None, None, grad_a, grad_b, None, None
 
 
 class _NormStep(Function):
-    """y = w · x / sqrt(mean(x²) + ε) over the last dimension; w is frozen."""
+    """y = w · x / sqrt(mean(x²) + ε) over the last dimension, in float32 but for the product with the frozen w."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
-        factor = torch.rsqrt(x.square().mean(-1, keepdim=True).add_(epsilon))
+        wide = x.float()
+        factor = torch.rsqrt(wide.square().mean(-1, keepdim=True).add_(epsilon))
         ctx.save_for_backward(x, factor, weight)
-        return (x * factor).mul_(weight)
+        return (wide * factor).to(x.dtype).mul_(weight)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
         x, factor, weight = ctx.saved_tensors
-        inner = grad * weight
+        inner = (grad * weight).float()
         along = (inner * x).mean(-1, keepdim=True).mul_(factor.square())
-        return inner.sub_(along * x).mul_(factor), None, None
+        return inner.sub_(along * x).mul_(factor).to(x.dtype), None, None
+
+
+def _lora(
+    x: torch.Tensor, dropped: _Dropped, weight: torch.Tensor, bias: Any, a: torch.Tensor, b: torch.Tensor, scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The layer's output, and x' Aᵀ."""
+    narrow = dropped.of(x.to(a.dtype)) @ a.T
+    return _add_product(functional.linear(x, weight, bias), narrow, b.T, scale), narrow
 
 
 def _lora_gradients(
-    grad: torch.Tensor, x: torch.Tensor, narrow: torch.Tensor, weight: torch.Tensor, a: torch.Tensor, b: torch.Tensor,
-    scale: float, *, wants_x: bool = True,
+    grad: torch.Tensor, x: torch.Tensor, dropped: _Dropped, narrow: torch.Tensor, weight: torch.Tensor,
+    a: torch.Tensor, b: torch.Tensor, scale: float, *, wants_x: bool = True,
 ) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:  # fmt: skip
-    down = (grad @ b).mul_(scale)
-    grad_x = (grad @ weight).addmm_(down, a) if wants_x else None
-    return grad_x, down.T @ x, (grad.T @ narrow).mul_(scale)
+    wide = grad.to(b.dtype)
+    down = (wide @ b).mul_(scale)
+    grad_x = None
+    if wants_x:
+        grad_x = grad @ weight
+        if dropped.mask is None:
+            grad_x = _add_product(grad_x, down, a)
+        else:
+            grad_x.add_(dropped.of(down @ a))
+    return grad_x, down.T @ dropped.of(x.to(a.dtype)), (wide.T @ narrow).mul_(scale)
+
+
+def _add_product(y: torch.Tensor, left: torch.Tensor, right: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+    """y + scale · left @ right, in place; rounded once where y is in half precision."""
+    if y.dtype == left.dtype:
+        return y.addmm_(left, right, alpha=scale)
+    return y.add_(left @ right, alpha=scale)
 
 
 def _is_plain(layer: Any) -> bool:
@@ -134,8 +167,13 @@ def _is_plain(layer: Any) -> bool:
         and layer.lora_A[ADAPTER].bias is None
         and layer.lora_B[ADAPTER].bias is None
         and not base.weight.requires_grad
-        and base.weight.dtype == layer.lora_A[ADAPTER].weight.dtype
+        and _fit(base.weight.dtype, layer.lora_A[ADAPTER].weight.dtype)
     )
+
+
+def _fit(frozen: torch.dtype, learned: torch.dtype) -> bool:
+    """Whether the formats of weights and adapter are those of which peft's arithmetic is reproduced."""
+    return frozen == learned or (learned is torch.float32 and frozen in HALF)
 
 
 def _is_gated(module: Any) -> bool:
@@ -144,7 +182,6 @@ def _is_gated(module: Any) -> bool:
         {"gate_proj", "up_proj", "down_proj"} <= dict(module.named_children()).keys()
         and isinstance(module.down_proj, LoraLinear)
         and _is_plain(module.down_proj)
-        and isinstance(module.down_proj.lora_dropout[ADAPTER], nn.Identity)
         and isinstance(getattr(module, "act_fn", None), nn.SiLU | SiLUActivation)
     )
 
@@ -153,7 +190,7 @@ def _is_rms_norm(module: Any) -> bool:
     return (
         type(module).__name__.endswith("RMSNorm")
         and isinstance(getattr(module, "variance_epsilon", None), float)
-        and module.weight.dtype is torch.float32
+        and module.weight.dtype in (torch.float32, *HALF)
         and not module.weight.requires_grad
     )
 
@@ -165,9 +202,8 @@ def _lora_forward(layer: Any) -> Callable[..., torch.Tensor]:
         if more or options or not _applies(layer, x):
             found: torch.Tensor = unfused(x, *more, **options)
             return found
-        dropout, flat = layer.lora_dropout[ADAPTER], x.flatten(0, -2)
-        dropped = dropout(flat) if dropout.training and isinstance(dropout, nn.Dropout) else None
-        y: torch.Tensor = _LoraStep.apply(flat, dropped, *_parts(layer))
+        flat = x.flatten(0, -2)
+        y: torch.Tensor = _LoraStep.apply(flat, _mask(layer, flat), *_parts(layer))
         return y.unflatten(0, x.shape[:-1])
 
     return forward
@@ -180,8 +216,9 @@ def _gated_forward(module: Any) -> Callable[..., torch.Tensor]:
         if not _applies(module.down_proj, x):
             found: torch.Tensor = unfused(x)
             return found
-        gate, up = module.gate_proj(x), module.up_proj(x)
-        y: torch.Tensor = _GatedLoraStep.apply(gate.flatten(0, -2), up.flatten(0, -2), *_parts(module.down_proj))
+        gate, up = module.gate_proj(x).flatten(0, -2), module.up_proj(x).flatten(0, -2)
+        mask = _mask(module.down_proj, gate)
+        y: torch.Tensor = _GatedLoraStep.apply(gate, up, mask, *_parts(module.down_proj))
         return y.unflatten(0, x.shape[:-1])
 
     return forward
@@ -191,7 +228,7 @@ def _norm_forward(module: Any) -> Callable[..., torch.Tensor]:
     unfused = module.forward
 
     def forward(x: torch.Tensor) -> torch.Tensor:
-        if x.dtype is not torch.float32 or not torch.is_grad_enabled():
+        if x.dtype is not module.weight.dtype or not torch.is_grad_enabled():
             found: torch.Tensor = unfused(x)
             return found
         y: torch.Tensor = _NormStep.apply(x, module.weight, module.variance_epsilon)
@@ -210,8 +247,16 @@ def _applies(layer: Any, x: torch.Tensor) -> bool:
     )
 
 
+def _mask(layer: Any, x: torch.Tensor) -> torch.Tensor | None:
+    """What dropout keeps of the adapter's input; ``None``: all of it."""
+    dropout = layer.lora_dropout[ADAPTER]
+    if not isinstance(dropout, nn.Dropout) or not dropout.training or not dropout.p:
+        return None
+    return torch.empty_like(x, dtype=torch.bool).bernoulli_(1 - dropout.p)
+
+
 def _parts(layer: Any) -> tuple[Any, ...]:
-    base = layer.base_layer
-    return (
-        base.weight, base.bias, layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight, layer.scaling[ADAPTER],
-    )  # fmt: skip
+    base, dropout = layer.base_layer, layer.lora_dropout[ADAPTER]
+    share = dropout.p if isinstance(dropout, nn.Dropout) else 0.0
+    a, b = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
+    return base.weight, base.bias, a, b, layer.scaling[ADAPTER], share

@@ -18,9 +18,9 @@ CPU = torch.device("cpu")
 def adapted(tiny_base: Path) -> Callable[..., Any]:
     """The tiny model with an adapter that is not zero; the same weights at every call."""
 
-    def make(**settings: Any) -> Any:
+    def make(dtype: torch.dtype = torch.float32, **settings: Any) -> Any:
         torch.manual_seed(5)
-        model, _ = base.load_base(tiny_base, CPU, torch.float32)
+        model, _ = base.load_base(tiny_base, CPU, dtype)
         model = lora.attach_lora(model, LoraSettings(r=4, lora_alpha=8, **settings))
         with torch.no_grad():
             for name, parameter in model.named_parameters():
@@ -57,7 +57,11 @@ def test_loss_and_gradients_are_those_of_the_unfused_layers(
         assert gradient.abs().max() > 0, name
 
 
-def test_less_is_kept_for_the_backward_pass(adapted: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("lora_dropout", [0.0, 0.3])
+def test_less_is_kept_for_the_backward_pass(
+    adapted: Callable[..., Any], dtype: torch.dtype, lora_dropout: float
+) -> None:
     def kept(model: Any) -> int:
         """Bytes of what autograd holds between the passes, weights not counted."""
         weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
@@ -72,7 +76,7 @@ def test_less_is_kept_for_the_backward_pass(adapted: Callable[..., Any]) -> None
         storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in held}
         return sum(size for place, size in storages.items() if place not in weights)
 
-    plain, fused = adapted(), adapted()
+    plain, fused = (adapted(dtype, lora_dropout=lora_dropout) for _ in range(2))
     fuse(fused)
     assert kept(fused) < 0.8 * kept(plain)
 
@@ -96,7 +100,7 @@ def test_an_adapter_that_is_off_changes_nothing(adapted: Callable[..., Any], tin
 def test_what_dropout_leaves_out_is_what_peft_leaves_out(adapted: Callable[..., Any]) -> None:
     plain, fused = adapted(lora_dropout=0.4), adapted(lora_dropout=0.4)
     layers = sum(isinstance(module, lora_layer()) for module in fused.modules())
-    assert fuse(fused) == layers + 5  # the gated MLPs stay
+    assert fuse(fused) == layers + 5 + 2
     found = []
     for model in (plain, fused):
         torch.manual_seed(9)
@@ -111,11 +115,32 @@ def test_what_dropout_leaves_out_is_what_peft_leaves_out(adapted: Callable[..., 
     assert torch.allclose(gradients(fused, IDS)[0], gradients(plain.eval(), IDS)[0], atol=1e-6)
 
 
+@pytest.mark.parametrize("lora_dropout", [0.0, 0.3])
+def test_in_half_precision_the_error_is_that_of_the_unfused_layers(
+    adapted: Callable[..., Any], lora_dropout: float
+) -> None:
+    truth, plain, fused = (
+        adapted(dtype, lora_dropout=lora_dropout) for dtype in (torch.float32, torch.bfloat16, torch.bfloat16)
+    )
+    layers = sum(isinstance(module, lora_layer()) for module in fused.modules())
+    assert fuse(fused) == layers + 5 + 2
+    losses, found = [], []
+    for model in (truth, plain, fused):
+        torch.manual_seed(9)
+        loss, gradient = gradients(model, IDS)
+        losses.append(float(loss))
+        found.append(torch.cat([one.flatten() for one in gradient.values()]))
+    exact, theirs, ours = found
+    assert exact.dtype == theirs.dtype == ours.dtype == torch.float32
+    assert losses[2] == pytest.approx(losses[1], rel=1e-3)
+    assert 0 < (ours - exact).norm() < 1.1 * (theirs - exact).norm() < 0.1 * exact.norm()
+
+
 def test_layers_in_another_number_format_stay_as_they_are(adapted: Callable[..., Any]) -> None:
     model = adapted()
     for module in model.modules():
         if isinstance(module, lora_layer()):
-            module.base_layer.to(torch.bfloat16)
+            module.base_layer.to(torch.float64)
     before = {name: module.forward for name, module in model.named_modules() if isinstance(module, lora_layer())}
     fuse(model)
     assert before == {n: module.forward for n, module in model.named_modules() if isinstance(module, lora_layer())}
