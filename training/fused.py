@@ -53,7 +53,7 @@ class _Dropped:
     share: float = 0.0
 
     def of(self, x: torch.Tensor) -> torch.Tensor:
-        """x with the rest made larger, as by torch's dropout; x itself where nothing is dropped."""
+        """The input with the rest made larger, as by torch's dropout; itself where nothing is dropped."""
         return x if self.mask is None else x.mul(self.mask).mul_(1 / (1 - self.share))
 
 
@@ -73,9 +73,10 @@ class _LoraStep(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
-        x, mask, *parts = ctx.saved_tensors
-        dropped, wants_x = _Dropped(mask, ctx.share), ctx.needs_input_grad[0]
-        grad_x, grad_a, grad_b = _lora_gradients(grad, x, dropped, *parts, ctx.scale, wants_x=wants_x)
+        x, mask, narrow, weight, a, b = ctx.saved_tensors
+        grad_x, grad_a, grad_b = _lora_gradients(
+            grad, x, _Dropped(mask, ctx.share), narrow, weight, a, b, ctx.scale, wants_x=ctx.needs_input_grad[0]
+        )
         return grad_x, None, None, None, grad_a, grad_b, None, None
 
 
@@ -96,10 +97,11 @@ class _GatedLoraStep(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
-        gate, up, mask, *parts = ctx.saved_tensors
+        gate, up, mask, narrow, weight, a, b = ctx.saved_tensors
         open_ = torch.sigmoid(gate)
         silu = gate * open_
-        grad_x, grad_a, grad_b = _lora_gradients(grad, silu * up, _Dropped(mask, ctx.share), *parts, ctx.scale)
+        dropped = _Dropped(mask, ctx.share)
+        grad_x, grad_a, grad_b = _lora_gradients(grad, silu * up, dropped, narrow, weight, a, b, ctx.scale)
         grad_up = silu * grad_x
         # silu' = sigmoid + silu (1 - sigmoid)
         grad_gate = silu.sub_(silu * open_).add_(open_).mul_(up).mul_(grad_x)
@@ -150,7 +152,7 @@ def _lora_gradients(
 
 
 def _add_product(y: torch.Tensor, left: torch.Tensor, right: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
-    """y + scale · left @ right, in place; rounded once where y is in half precision."""
+    """Add scale · left @ right to y in place; rounded once where y is in half precision."""
     if y.dtype == left.dtype:
         return y.addmm_(left, right, alpha=scale)
     return y.add_(left @ right, alpha=scale)
