@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ import torch
 from training import base, data, effect, lora, memory, resume, schedule, tensor_files
 from training.advice import advice, measurements_since_best
 from training.checkpoint import CheckpointFacts, folder_size, write_checkpoint
-from training.config import Recipe, load_recipe, recipe_to_dict
+from training.config import Recipe, load_recipe, recipe_to_dict, what_is_learned
 from training.data import Encoded, Row
 from training.display import Display
 from training.errors import Cancelled, DivergedError, MemoryExhaustedError, TrainingError
@@ -30,6 +31,7 @@ from training.loss import label_losses
 from training.memory import peak_bytes
 from training.parallel import ALONE, Peers, joined
 from training.perplexity import measure_loss
+from training.reports import PACKAGES, reporting
 from training.resume import Progress
 from training.schedule import Window
 
@@ -131,7 +133,7 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     identity = resume.identity_of({
-        "recipe": recipe_to_dict(recipe), "base": dataclasses.asdict(hashes), "files": file_hashes,
+        "recipe": what_is_learned(recipe), "base": dataclasses.asdict(hashes), "files": file_hashes,
         "device": where.type, "dtype": str(number_format), **peers.identity,
     })  # fmt: skip
     peers.seed_dropout(recipe.seed)
@@ -395,18 +397,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     label = ""
     try:
         recipe = load_recipe(options.recipe)
-        with joined(options.device) as peers, Display() as display:
+        run_name = options.name or recipe.name
+        with ExitStack() as stack:
+            peers = stack.enter_context(joined(options.device))
             label = peers.label
+            told = (options.report_to or recipe.train.report_to) if peers.is_first else ()
+            show = stack.enter_context(Display()).show
             train(
                 recipe,
                 options.base,
                 options.train,
                 options.validation,
                 options.out,
-                run_name=options.name or recipe.name,
+                run_name=run_name,
                 device=options.device,
                 dtype=options.dtype,
-                on_event=display.show,
+                on_event=stack.enter_context(reporting(told, options.out, run_name, recipe, show)),
                 should_stop=lambda: bool(interrupts),
                 peers=peers,
             )
@@ -428,6 +434,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoints")
     parser.add_argument("--name", help="name of the run (default: the recipe's)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument(
+        "--report-to", nargs="+", choices=PACKAGES, help="also tell these of the run (default: the recipe's report_to)"
+    )
     parser.add_argument("--dtype", default="auto", help="auto, float32 or bfloat16")
     return parser
 
