@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from training import base, data, effect, lora, memory, resume, schedule, tensor_files
+from training import attention, base, data, effect, lora, memory, resume, schedule, tensor_files
 from training.advice import advice, measurements_since_best
 from training.checkpoint import CheckpointFacts, folder_size, write_checkpoint
 from training.config import Recipe, load_recipe, recipe_to_dict, what_is_learned
@@ -124,6 +124,7 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
 
     torch.manual_seed(recipe.seed)
     model, _ = base.load_base(base_folder, where, number_format)
+    attention.prepare(model, where, settings.max_length)
     hashes = base.hash_base(base_folder)
     model = lora.attach_lora(model, recipe.lora)
     fuse(model)
