@@ -123,7 +123,7 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
     total_steps = schedule.step_count(settings, len(encoded.rows))
 
     torch.manual_seed(recipe.seed)
-    model, _ = base.load_base(base_folder, where, number_format)
+    model, _ = base.load_base(base_folder, where, number_format, load_in_4bit=settings.load_in_4bit)
     attention.prepare(model, where, settings.max_length)
     hashes = base.hash_base(base_folder)
     model = lora.attach_lora(model, recipe.lora)
