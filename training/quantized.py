@@ -40,6 +40,6 @@ def loading_options(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
     )
-    if device.type == "cuda" and device.index is None:  # named in full, as loading takes the first for any
-        device = torch.device("cuda", torch.cuda.current_device())
-    return {"quantization_config": config, "device_map": {"": device}}
+    # A CUDA device is named in full: loading takes the first for any.
+    where = torch.device("cuda", torch.cuda.current_device()) if str(device) == "cuda" else device
+    return {"quantization_config": config, "device_map": {"": where}}
