@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -98,13 +99,15 @@ def test_a_device_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPat
 # ------------------------------------------------------------------------------------------ with real processes
 
 
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
 def torchrun(*arguments: str) -> "subprocess.CompletedProcess[str]":
     """Two processes of this Python, as a person would start them."""
     return subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *arguments],
-        check=False, cwd=ROOT, timeout=500, capture_output=True, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        [*TORCHRUN, *arguments], check=False, cwd=ROOT, timeout=500, capture_output=True, text=True, env=ENVIRONMENT
+    )
 
 
 def write_recipe(path: Path, recipe: Recipe) -> Path:
@@ -161,6 +164,32 @@ def test_two_processes_end_where_one_does(
     assert len(re.findall(r"^step \d+ ", ended.stdout, re.MULTILINE)) == len(steps)
     base_loss = next(event.loss for event in events if isinstance(event, Evaluated))
     assert f"validation, the base itself: loss {base_loss:.4f}" in ended.stdout
+
+
+@pytest.mark.slow
+def test_an_interrupt_reaches_all_and_what_was_learned_is_saved(
+    tiny_base: Path, train_file: Path, validation_file: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    endless = replace(recipe, train=replace(recipe.train, max_steps=100_000, learning_rate=1e-4, save_strategy="end"))
+    command = [
+        *(*TORCHRUN, "-m", "training.sft", str(write_recipe(tmp_path / "recipe.toml", endless))),
+        *("--base", str(tiny_base), "--train", str(train_file), "--validation", str(validation_file)),
+        *("--out", str(tmp_path / "out"), "--device", "cpu", "--dtype", "float32"),
+    ]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:  # fmt: skip
+        assert running.stdout is not None
+        next(line for line in running.stdout if line.startswith("step 3 "))
+        running.send_signal(signal.SIGINT)
+        _, complained = running.communicate(timeout=200)
+    assert running.returncode != 0
+    found = re.findall(
+        r"^process (\d) of 2: cancelled after step \d+; the checkpoint (step-\d+) was saved$", complained, re.MULTILINE
+    )
+    assert sorted(number for number, _ in found) == ["1", "2"]
+    (name,) = {name for _, name in found}
+    assert (tmp_path / "out" / name / "manifest.json").is_file()
 
 
 PROGRAM = """
