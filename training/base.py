@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from training import chat, tensor_files
+from training import chat, quantized, tensor_files
 from training.errors import BaseModelError, TensorFileError
 
 # What loading libraries raise about a folder that is not a whole model.
@@ -121,13 +121,16 @@ def read_chat_template(folder: Path) -> str | None:
     return template
 
 
-def load_base(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
+def load_base(folder: Path, device: torch.device, dtype: torch.dtype, *, load_in_4bit: bool = False) -> tuple[Any, Any]:
     """Load (model, tokenizer) from a local folder: safetensors only, no code from the folder, no network.
+
+    ``load_in_4bit``: its linear layers quantised on the way, see ``training.quantized``.
 
     Raises:
         BaseModelError: anything is missing, broken, or would have been filled in at random.
     """
     weight_files(folder)
+    options = quantized.loading_options(device, dtype) if load_in_4bit else {}
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -137,13 +140,15 @@ def load_base(folder: Path, device: torch.device, dtype: torch.dtype) -> tuple[A
             local_files_only=True,
             attn_implementation="sdpa",
             output_loading_info=True,
+            **options,
         )
     except LOADING_ERRORS as error:
         raise BaseModelError(f"the base model in {folder} cannot be loaded: {_first_line(error)}") from error
     if report["missing_keys"]:
         missing = ", ".join(sorted(report["missing_keys"])[:3])
         raise BaseModelError(f"the base model in {folder} is incomplete: it lacks {missing}; fetch it again")
-    return model.to(device).eval(), load_tokenizer(folder)
+    model = model if load_in_4bit else model.to(device)  # four bits are where they belong already
+    return model.eval(), load_tokenizer(folder)
 
 
 def load_tokenizer(folder: Path) -> Any:

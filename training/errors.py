@@ -51,6 +51,14 @@ class ResumeError(TrainingError):
     """A run that was broken off cannot go on; the message says why. Nothing was changed."""
 
 
+class PeerLostError(TrainingError):
+    """Of several processes that train one run together, another is gone; the message says how to go on."""
+
+
+class ReportError(TrainingError):
+    """TensorBoard or W&B was asked for and cannot be told of the run; what was trained is kept."""
+
+
 class MemoryExhaustedError(TrainingError):
     """Not even a single row fits into the memory of the device; the message says what would help."""
 

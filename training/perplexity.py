@@ -10,6 +10,7 @@ import torch
 from training.data import Row, collate
 from training.errors import Cancelled
 from training.loss import label_losses
+from training.parallel import ALONE, Peers
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +36,27 @@ def measure_loss(
     batch_size: int,
     device: torch.device,
     should_stop: Callable[[], bool] = lambda: False,
+    peers: Peers = ALONE,
 ) -> MeasuredLoss:
-    """Token-weighted loss of ``model`` on ``rows``, dropout off. Sums are float64.
+    """Token-weighted loss of ``model`` on ``rows``, dropout off. Sums are float64; with peers, each takes a share.
 
     Raises:
         Cancelled: ``should_stop`` said so between two batches.
     """
     by_length = sorted(rows, key=lambda row: len(row.ids))
-    sums: list[float] = []
+    batches = [by_length[start : start + batch_size] for start in range(0, len(by_length), batch_size)]
+    sums: dict[int, float] = {}
     was_training = model.training
     model.eval()
     try:
         with torch.no_grad():
-            for start in range(0, len(by_length), batch_size):
-                if should_stop():
+            for place in peers.share(batches):
+                if peers.any(should_stop()):
                     raise Cancelled("cancelled while the validation loss was measured")
-                batch = collate(by_length[start : start + batch_size], device)
-                sums.append(float(label_losses(model, batch).cpu().double().sum()))
+                if place is not None:
+                    losses = label_losses(model, collate(batches[place], device))
+                    sums[place] = float(losses.cpu().double().sum())
     finally:
         model.train(was_training)
     tokens = sum(row.label_count for row in rows)
-    return MeasuredLoss(math.fsum(sums) / tokens, tokens)
+    return MeasuredLoss(math.fsum(peers.put_together(sums, len(batches))) / tokens, tokens)

@@ -121,8 +121,9 @@ def restore(
         told = json.loads((point / STATE).read_text(encoding="utf-8"))
         if told["format"] != FORMAT or told["identity"] != identity:
             raise ResumeError(
-                f"the run in {out} was broken off with another recipe, base model, data, device or version of the "
-                "software, so it cannot go on with this one; it was kept: choose another folder"
+                f"the run in {out} was broken off with another recipe, base model, data, device, number of "
+                "processes or version of the software, so it cannot go on with this one; it was kept: choose another "
+                "folder"
             )
         progress = _progress(told["progress"])
         tensors = load_file(point / TENSORS)

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +18,10 @@ from typing import Any
 
 import torch
 
-from training import base, data, effect, lora, memory, resume, schedule, tensor_files
+from training import attention, base, data, effect, lora, memory, resume, schedule, tensor_files
 from training.advice import advice, measurements_since_best
 from training.checkpoint import CheckpointFacts, folder_size, write_checkpoint
-from training.config import Recipe, load_recipe, recipe_to_dict
+from training.config import Recipe, load_recipe, recipe_to_dict, what_is_learned
 from training.data import Encoded, Row
 from training.display import Display
 from training.errors import Cancelled, DivergedError, MemoryExhaustedError, TrainingError
@@ -28,13 +29,17 @@ from training.events import CheckpointSaved, Evaluated, Event, Keeping, Previewe
 from training.fused import fuse
 from training.loss import label_losses
 from training.memory import peak_bytes
+from training.parallel import ALONE, Peers, joined
 from training.perplexity import measure_loss
+from training.reports import PACKAGES, reporting
 from training.resume import Progress
 from training.schedule import Window
 
 KEEP_SECONDS = 60.0
 """A killed run loses no more than this."""
 PREVIEW_ROWS = 3
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""torchrun and the schedulers of clusters send the second, and wait half a minute."""
 NAMED_LINES = 10
 """Skipped lines named in a warning; the rest is counted."""
 
@@ -52,6 +57,10 @@ class TrainResult:
     memory_bytes: int
 
 
+def _nobody(_event: Event) -> None:
+    """Listens to events where nobody else does."""
+
+
 def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bottom
     recipe: Recipe,
     base_folder: Path,
@@ -62,10 +71,11 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
     run_name: str,
     device: str = "auto",
     dtype: str = "auto",
-    on_event: Callable[[Event], None] = lambda _event: None,
+    on_event: Callable[[Event], None] = _nobody,
     should_stop: Callable[[], bool] = lambda: False,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     keep_seconds: float = KEEP_SECONDS,
+    peers: Peers = ALONE,
 ) -> TrainResult:
     """Train an adapter and write checkpoints into ``out`` (one folder each, e.g. ``out/epoch-1``).
 
@@ -86,6 +96,7 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
         should_stop: asked before every micro-batch; True saves what was learned and stops.
         clock: what time it is, for the manifests.
         keep_seconds: a resume point is written so often, and before every checkpoint.
+        peers: the processes that train this run together; each calls this, and the first reports and writes.
 
     Raises:
         DataError, BaseModelError, RecipeError: before the first step; nothing was written.
@@ -94,7 +105,10 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
         DivergedError: a loss or gradient that is not finite; earlier checkpoints are kept.
         MemoryExhaustedError: a single row does not fit; earlier checkpoints are kept.
         CheckpointWriteError: the disk refused, or ``out`` holds a run that is done; earlier checkpoints are kept.
+        PeerLostError: another process of this run is gone; checkpoints and the resume point are kept.
     """
+    if not peers.is_first:
+        on_event = _nobody
     settings = recipe.train
     where = base.pick_device(device)
     number_format = base.pick_dtype(where, dtype)
@@ -109,7 +123,8 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
     total_steps = schedule.step_count(settings, len(encoded.rows))
 
     torch.manual_seed(recipe.seed)
-    model, _ = base.load_base(base_folder, where, number_format)
+    model, _ = base.load_base(base_folder, where, number_format, load_in_4bit=settings.load_in_4bit)
+    attention.prepare(model, where, settings.max_length)
     hashes = base.hash_base(base_folder)
     model = lora.attach_lora(model, recipe.lora)
     fuse(model)
@@ -119,11 +134,14 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     identity = resume.identity_of({
-        "recipe": recipe_to_dict(recipe), "base": dataclasses.asdict(hashes), "files": file_hashes,
-        "device": where.type, "dtype": str(number_format),
+        "recipe": what_is_learned(recipe), "base": dataclasses.asdict(hashes), "files": file_hashes,
+        "device": where.type, "dtype": str(number_format), **peers.identity,
     })  # fmt: skip
-    restored = resume.restore(out, identity, model, optimizer)
-    progress, random_state = restored or (Progress(), resume.random_state(where))
+    peers.seed_dropout(recipe.seed)
+    progress, random_state = Progress(), resume.random_state(where)
+    if restored := resume.restore(out, identity, model, optimizer):
+        progress, random_state = restored[0], peers.own(restored[1])
+    peers.check_same(f"{identity} {progress.step}")
     on_event(
         Started(
             total_steps=total_steps,
@@ -146,6 +164,7 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
             batch_size=progress.rows_at_once or settings.per_device_train_batch_size,
             device=where,
             should_stop=should_stop,
+            peers=peers,
         )
         progress.evaluated.append(
             Evaluated(progress.step, progress.epoch, measured.mean, measured.perplexity, measured.tokens)
@@ -154,9 +173,11 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
 
     def keep() -> None:
         on_event(Keeping(progress.step))
-        resume.keep(out, identity, progress, model, optimizer, random_state)
+        states = peers.collect(random_state)
+        if peers.is_first:
+            resume.keep(out, identity, progress, model, optimizer, states)
 
-    def save(name: str, validation_loss: float | None, *, is_last: bool) -> None:
+    def write(name: str, validation_loss: float | None, *, is_last: bool) -> CheckpointSaved:
         tensors, adapter_config = lora.adapter_contents(model, recipe.base_model)
         change = effect.effect_of_trained(model, tokenizer, lora.pair_tensors(tensors, adapter_config))
         told = progress.losses[progress.saved_at :]
@@ -174,16 +195,18 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
         )
         folder = out / name
         manifest = write_checkpoint(folder, tensors, adapter_config, facts, clock())
-        progress.saved.append(
-            CheckpointSaved(
-                *(name, progress.step, progress.epoch, folder, manifest.fingerprint, folder_size(folder)),
-                *(validation_loss, is_last, change),
-            )
+        return CheckpointSaved(
+            *(name, progress.step, progress.epoch, folder, manifest.fingerprint, folder_size(folder)),
+            *(validation_loss, is_last, change),
         )
+
+    def save(name: str, validation_loss: float | None, *, is_last: bool) -> None:
+        saved = peers.on_first(lambda: write(name, validation_loss, is_last=is_last))
+        progress.saved.append(saved)
         progress.saved_at = len(progress.losses)
-        on_event(progress.saved[-1])
-        if not change.passed:
-            on_event(Warned(f"the checkpoint {name} would not pass the effect gate: {change.reason}"))
+        on_event(saved)
+        if not saved.effect.passed:
+            on_event(Warned(f"the checkpoint {name} would not pass the effect gate: {saved.effect.reason}"))
 
     resume.set_random_state(where, random_state)
     kept_at = time.monotonic()
@@ -197,7 +220,7 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
                 started = time.perf_counter()
                 rate = schedule.learning_rate(settings, number, total_steps)
                 loss = _step_that_fits(
-                    model, optimizer, parameters, window, recipe, where, rate, progress, should_stop, on_event
+                    model, optimizer, parameters, window, recipe, where, rate, progress, should_stop, on_event, peers
                 )
                 random_state = resume.random_state(where)
                 seconds = time.perf_counter() - started
@@ -217,7 +240,7 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
             stops_early = 0 < patience <= measurements_since_best(progress.evaluated) and number < total_steps
             is_last = stops_early or number == total_steps
             saves = is_last or (window.ends_epoch and settings.save_strategy == "epoch")
-            if saves or time.monotonic() - kept_at >= keep_seconds:
+            if saves or peers.any(time.monotonic() - kept_at >= keep_seconds):
                 keep()
                 kept_at = time.monotonic()
             if saves and not (progress.saved and progress.saved[-1].step == number):
@@ -238,7 +261,8 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
         ) from stop
     if said := advice(progress.evaluated):
         on_event(Warned(said))
-    resume.forget(out)
+    if peers.is_first:
+        resume.forget(out)
     return TrainResult(
         checkpoints=tuple(progress.saved),
         steps=progress.step,
@@ -252,7 +276,7 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
 def _step_that_fits(
     model: Any, optimizer: torch.optim.Optimizer, parameters: Sequence[torch.nn.Parameter], window: Window,
     recipe: Recipe, device: torch.device, rate: float, progress: Progress, should_stop: Callable[[], bool],
-    on_event: Callable[[Event], None],
+    on_event: Callable[[Event], None], peers: Peers,
 ) -> float:  # fmt: skip
     """One step, in smaller micro-batches when memory runs out: more passes, and the same update but for rounding.
 
@@ -260,11 +284,13 @@ def _step_that_fits(
     """
     before = resume.random_state(device)
     while True:
-        cut = window.cut(progress.rows_at_once)
+        cut = peers.spread(window.cut(progress.rows_at_once))
         try:
-            return _one_step(model, optimizer, parameters, cut, recipe, device, rate, progress.step + 1, should_stop)
+            return _one_step(
+                model, optimizer, parameters, cut, recipe, device, rate, progress.step + 1, should_stop, peers
+            )
         except RuntimeError as error:
-            if not memory.ran_out(error):
+            if not peers.can_retry(error):
                 raise
             said = str(error)
         # Behind the except, so that the error no longer holds on to the tensors of the pass that failed.
@@ -296,24 +322,29 @@ def _one_step(
     rate: float,
     step: int,
     should_stop: Callable[[], bool],
+    peers: Peers,
 ) -> float:
     """Forward and backward over the window, one update; returns the mean loss per learned token.
 
-    Every token of the window weighs the same, however the micro-batches cut it. The host waits for the device
-    once, at the end.
+    Every token of the window weighs the same, however the micro-batches cut it and whichever process takes them. The
+    host waits for the device once, at the end.
     """
     model.train()
     optimizer.zero_grad(set_to_none=True)
     label_count = sum(row.label_count for batch in window.batches for row in batch)
-    sums: list[torch.Tensor] = []
-    for rows in window.batches:
-        if should_stop():
-            raise Cancelled("cancelled")
-        loss = label_losses(model, data.collate(rows, device)).sum()
-        (loss / label_count).backward()
-        sums.append(loss.detach())
+    sums: dict[int, torch.Tensor] = {}
+    for place in peers.share(window.batches):
+        peers.go_on(stop=should_stop())
+        if place is not None:
+            with peers.tell_memory():
+                loss = label_losses(model, data.collate(window.batches[place], device)).sum()
+                (loss / label_count).backward()
+            sums[place] = loss.detach()
+    peers.go_on(stop=False)
+    peers.sum_gradients(parameters)
     norm = torch.nn.utils.clip_grad_norm_(parameters, recipe.train.max_grad_norm)
-    *figures, gradient_norm = torch.stack([*sums, norm.to(sums[0])]).tolist()
+    *own, gradient_norm = torch.stack([*sums.values(), norm.to(device, torch.float32)]).tolist()
+    figures = peers.put_together(dict(zip(sums, own, strict=True)), len(window.batches))
     for number, (figure, rows) in enumerate(zip(figures, window.batches, strict=True), 1):
         if not math.isfinite(figure):
             raise DivergedError(_diverged("the loss", step, f"batch {number}, lines {_lines(rows)}"))
@@ -360,30 +391,38 @@ def _lines(rows: Sequence[Row]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one recipe; 0 = done, 1 = failed or cancelled, 2 = wrong arguments. Ctrl-C saves and stops."""
+    """Run one recipe; 0 = done, 1 = failed or cancelled, 2 = wrong arguments. Ctrl-C and SIGTERM save and stop."""
     options = _parser().parse_args(arguments)
     interrupts: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _frame: interrupts.append(number))
+    before = {one: signal.signal(one, lambda number, _: interrupts.append(number)) for one in STOP_SIGNALS}
+    label = ""
     try:
         recipe = load_recipe(options.recipe)
-        with Display() as display:
+        run_name = options.name or recipe.name
+        with ExitStack() as stack:
+            peers = stack.enter_context(joined(options.device))
+            label = peers.label
+            told = (options.report_to or recipe.train.report_to) if peers.is_first else ()
+            show = stack.enter_context(Display()).show
             train(
                 recipe,
                 options.base,
                 options.train,
                 options.validation,
                 options.out,
-                run_name=options.name or recipe.name,
+                run_name=run_name,
                 device=options.device,
                 dtype=options.dtype,
-                on_event=display.show,
+                on_event=stack.enter_context(reporting(told, options.out, run_name, recipe, show)),
                 should_stop=lambda: bool(interrupts),
+                peers=peers,
             )
     except TrainingError as error:
-        sys.stderr.write(f"{error.message}\n")
+        sys.stderr.write(f"{label}{error.message}\n")
         return 1
     finally:
-        signal.signal(signal.SIGINT, before)
+        for one, handler in before.items():
+            signal.signal(one, handler)
     return 0
 
 
@@ -396,6 +435,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoints")
     parser.add_argument("--name", help="name of the run (default: the recipe's)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument(
+        "--report-to", nargs="+", choices=PACKAGES, help="also tell these of the run (default: the recipe's report_to)"
+    )
     parser.add_argument("--dtype", default="auto", help="auto, float32 or bfloat16")
     return parser
 

@@ -21,6 +21,7 @@ from app.services.runs import Metric
 from training import events, resume, sft
 from training.config import recipe_from_dict
 from training.errors import Cancelled, ResumeError
+from training.reports import reporting
 from training.tensor_files import hash_file
 from worker.base_model import verified_folder
 from worker.claim import Claim, utc_now
@@ -51,7 +52,7 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
     out = attempts / f"attempt-{claim.attempt}"
     earlier = [folder for folder in attempts.glob("attempt-*") if folder != out]
 
-    def train() -> None:
+    def train(on_event: Callable[[events.Event], None]) -> None:
         sft.train(
             recipe,
             base_folder,
@@ -60,18 +61,20 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
             out,
             run_name=stored.name,
             device=settings.device,
-            on_event=recorder,
+            on_event=on_event,
             should_stop=should_stop,
         )
 
     resume.carry(earlier, out)
     try:
-        try:
-            train()
-        except ResumeError:
-            resume.forget(out)
-            recorder(events.Warned(ANEW))
-            train()
+        # In the folder of the run, not of the attempt: a run that goes on continues its curves.
+        with reporting(recipe.train.report_to, attempts, stored.name, recipe, recorder) as told:
+            try:
+                train(told)
+            except ResumeError:
+                resume.forget(out)
+                told(events.Warned(ANEW))
+                train(told)
     except Cancelled:
         recorder.mark_last()
         raise

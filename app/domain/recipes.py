@@ -15,7 +15,7 @@ from app.domain.terms import RunKind
 MOST_RUNS = 64
 """Of one sweep."""
 
-_LISTS = frozenset({"target_modules"})
+_LISTS = frozenset({"report_to", "target_modules"})
 """Keys whose value is a list in any case."""
 
 

@@ -17,7 +17,7 @@ def recipe(tmp_path: Path, rest: str) -> RecipeRow:
 
 
 def test_a_recipe_without_a_list_is_itself(tmp_path: Path) -> None:
-    plain = recipe(tmp_path, '[lora]\nr = 8\ntarget_modules = ["q_proj", "v_proj"]\n')
+    plain = recipe(tmp_path, '[lora]\nr = 8\ntarget_modules = ["q_proj", "v_proj"]\n[train]\nreport_to = ["wandb"]\n')
     assert variants(plain) == (plain,)
 
 

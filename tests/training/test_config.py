@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from training.config import load_recipe, recipe_from_dict, recipe_to_dict
+from training.config import load_recipe, recipe_from_dict, recipe_to_dict, what_is_learned
 from training.errors import RecipeError
 
 RECIPES = sorted((Path(__file__).parents[2] / "data" / "recipes").glob("*.toml"))
@@ -44,6 +44,8 @@ def test_missing_keys_take_their_defaults() -> None:
         ({"train": {"assistant_only_loss": 1}}, "train.assistant_only_loss"),
         ({"train": {"max_steps": 0}}, "train.max_steps"),
         ({"train": {"lr_scheduler_type": "polynomial"}}, "train.lr_scheduler_type"),
+        ({"train": {"report_to": ["mlflow"]}}, "train.report_to"),
+        ({"train": {"report_to": 1}}, "train.report_to"),
         ({"train": 4}, "train"),
         ({"lora": {"r": 0}}, "lora.r"),
         ({"lora": {"r": True}}, "lora.r"),
@@ -59,6 +61,16 @@ def test_a_bad_value_is_refused_with_file_and_key(change: dict[str, Any], named:
         recipe_from_dict({**SMALLEST, **change}, "bad.toml")
     assert "bad.toml" in caught.value.message
     assert named in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [("wandb", ("wandb",)), (["tensorboard", "wandb"], ("tensorboard", "wandb")), ([], ())]
+)
+def test_who_else_is_told_changes_nothing_that_is_learned(given: Any, read: tuple[str, ...]) -> None:
+    recipe = recipe_from_dict({**SMALLEST, "train": {"report_to": given}}, "r.toml")
+    assert recipe.train.report_to == read
+    assert recipe_from_dict(recipe_to_dict(recipe), "stored") == recipe
+    assert what_is_learned(recipe) == what_is_learned(recipe_from_dict(SMALLEST, "r.toml"))
 
 
 @pytest.mark.parametrize("key", SMALLEST)

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,19 @@ def claimed(run: Run) -> Claim:
     taken = claim(run.job_id, worker="here")
     assert taken is not None
     return taken
+
+
+def test_curves_lie_in_the_folder_of_the_run(database: Database, tiny: Tiny, home: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed: ./arena test installs it")
+    recipe = read_recipe(tiny.recipe)
+    content = {**recipe.content, "train": {**recipe.content["train"], "report_to": ["tensorboard"]}}
+    with database.session_scope() as session:
+        add_tiny_base(session, tiny)
+        launch_tiny_run(session, tiny, home, name="plain")
+        run = launch_run(session, replace(recipe, content=content), now=NOW, name="told")
+    train.run(claimed(run), never)
+    assert list((home / "artifacts" / "runs" / "told" / "tensorboard").glob("events.out.tfevents.*"))
+    assert not (home / "artifacts" / "runs" / "plain").exists()
 
 
 def read(database: Database, run_id: uuid.UUID) -> tuple[Run, list[RunMetric], list[Checkpoint]]:
