@@ -199,10 +199,13 @@ def test_a_server_that_refuses_stops_the_run_before_its_first_step(
 def test_the_real_package_writes_a_run_where_it_is_installed(
     recipe: Recipe, inputs: tuple[Path, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("wandb", reason="W&B is not installed: it is used where it is, and comes with no extra")
+    installed = pytest.importorskip(
+        "wandb", reason="W&B is not installed: it is used where it is, and comes with no extra"
+    )
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     train(replace(recipe, train=replace(recipe.train, max_steps=1)), inputs, tmp_path / "out", "wandb")
+    installed.teardown()  # its service writes the rest before it ends
     (written,) = (tmp_path / "out" / "wandb").glob("offline-run-*/run-*.wandb")
     assert b"train/loss" in written.read_bytes()
 
