@@ -192,7 +192,7 @@ class FinishReason(StrEnum):
     STOP = "stop"
     LENGTH = "length"
     UNKNOWN = "unknown"
-    """Imported: nobody told."""
+    """Nobody told: it was imported, or a server ended it for a reason of its own."""
 
 
 class JobState(StrEnum):
