@@ -33,9 +33,6 @@ class Settings(BaseSettings):
     sample_study: bool = Field(default=True, description="Whether the sample study is loaded at the first start.")
     device: str = Field(default="auto", description="auto, cpu, mps or cuda.")
     generate_batch_size: int = Field(default=16, ge=1, description="Rows generated at the same time.")
-    generation_server: str = Field(
-        default="", description="Server that the launch form offers to generate with, such as http://gpu:8000/v1."
-    )
     generation_api_key: str = Field(
         default="", repr=False, description="Key for servers that generate, where they ask for one."
     )

@@ -111,6 +111,7 @@ def resolve(session: Session, plan: LaunchPlan) -> tuple[Suite, list[Checkpoint]
     suite = find_suite(session, plan.suite)
     members = _members(session, plan)
     _check_controls(session, plan)
+    planned_serving(plan.server, plan.served_as, members)
     return suite, members
 
 
