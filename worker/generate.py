@@ -71,6 +71,7 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
 def _served(work: _Work, serving: Serving) -> Served:
     return Served(
         serving=serving,
+        plan=work.plan,
         missing=work.missing,
         sampling=work.sampling,
         names={member.fingerprint: member.name for member in work.members},
@@ -124,7 +125,9 @@ def _prepare(claim: Claim) -> _Work:
             plan=plan,
             missing=[planned for planned in plan if planned.seed not in there],
             members=[
-                _Member(member.name, fingerprint, Path(member.folder) if member.kind is CheckpointKind.ADAPTER else None)
+                _Member(
+                    member.name, fingerprint, Path(member.folder) if member.kind is CheckpointKind.ADAPTER else None
+                )
                 for member, fingerprint in members
             ],
             base=base,

@@ -29,12 +29,13 @@ _KEPT = "Not all responses are there, and those that are, are kept"
 
 @dataclass(frozen=True)
 class Served:
-    """What is to be written: the responses that are missing, and who is who.
+    """What is to be written: the responses of the plan that are missing, and who is who.
 
     ``names`` by fingerprint as people know the checkpoints; ``bases`` the fingerprints of bare bases among them.
     """
 
     serving: Serving
+    plan: Sequence[Planned]
     missing: Sequence[Planned]
     sampling: Mapping[str, Any]
     names: Mapping[str, str]
@@ -73,7 +74,9 @@ def write_served(claim: Claim, work: Served, writer: ResponseWriter, should_stop
                     writer.add(ask.key, done.text, done.tokens, end, engine=_engine(work.serving, ask, done, software))
                 writer.flush()
     except ProviderError as error:
-        servings.explain(error, work.serving, _KEPT, "Then press “Go on writing responses” on the page of the eval batch")
+        servings.explain(
+            error, work.serving, _KEPT, "Then press “Go on writing responses” on the page of the eval batch"
+        )
 
 
 def _ask(planned: Planned, work: Served) -> Ask:
@@ -107,7 +110,7 @@ def _engine(serving: Serving, ask: Ask, done: Completion, software: str) -> str:
 def _probe(engine: ServedEngine, work: Served, should_stop: Callable[[], bool]) -> list[str]:
     """A sentence for each two checkpoints that say the same to every probe, as one model under two names would."""
     greedy = {**work.sampling, "temperature": 0, "max_new_tokens": min(_PROBE_TOKENS, work.sampling["max_new_tokens"])}
-    prompts = list({planned.key["prompt_sha256"]: planned for planned in work.missing}.values())[:_PROBES]
+    prompts = list({planned.key["prompt_sha256"]: planned for planned in work.plan}.values())[:_PROBES]
     asks = [
         Ask(f"{number} {fingerprint}", name, planned.messages, greedy, seed=1)
         for number, planned in enumerate(prompts)
@@ -115,7 +118,7 @@ def _probe(engine: ServedEngine, work: Served, should_stop: Callable[[], bool]) 
     ]
     said = {ask.key: done.text for came in engine.complete(asks, should_stop) for ask, done in came}
     return [
-        f"To {len(prompts)} of {len(prompts)} probe prompts, {work.names[one]} and {work.names[other]} gave the same text "
+        f"To each of {len(prompts)} probe prompts, {work.names[one]} and {work.names[other]} gave the same text "
         "word for word at temperature 0: the server may be answering with one model under both names. Check there that "
         "the adapters are loaded."
         for one, other in combinations(work.serving.models, 2)

@@ -124,8 +124,8 @@ def _shown(row: BatchRow) -> dict[str, object]:
         "settled": row.settled,
         "votes": row.votes,
         "simulated_votes": row.simulated_votes,
-        "server": row.server,
         "votes_wanted": row.votes_wanted,
+        "server": row.server,
     }
 
 

@@ -1,4 +1,4 @@
-"""Who writes the responses of an eval batch when this machine does not: a server, and what each checkpoint is called there."""
+"""Serving: a server writes the responses of an eval batch, and has names of its own for the checkpoints."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ def checked_url(url: str) -> str:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is no number
-        usable = False
+        parts, usable = urlsplit(""), False
     if not usable or len(url) > _LONGEST_URL:
         raise BadInputError(
             f"Nothing was launched: {url[:80]!r} is no address of a server. Write it like http://127.0.0.1:8000/v1, up "

@@ -1,8 +1,8 @@
 """Responses from any server that speaks chat completions: vLLM with LoRA modules, llama.cpp, Ollama.
 
-Every setting of the sampling is sent, also where it changes nothing: servers have defaults of their own (llama.cpp keeps
-40 tokens and cuts by ``min_p``, vLLM takes what the model's ``generation_config.json`` says), and the plan has none of
-those. A setting that the server refuses by name is left out only where it changes nothing.
+Every setting of the sampling is sent, also where it changes nothing: servers have defaults of their own (llama.cpp
+keeps 40 tokens and cuts by ``min_p``, vLLM takes what the model's ``generation_config.json`` says), and the plan has
+none of those. A setting that the server refuses by name is left out only where it changes nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -138,11 +138,8 @@ class ModelServer:
         try:
             found = response.json()
             choice, usage = found["choices"][0], found.get("usage") or {}
-            text = choice["message"].get("content")
-            if not isinstance(text, str | None):
-                raise TypeError(f"the content is {type(text).__name__}, not a text")
             completion = Completion(
-                text=text or "",
+                text="".join(choice["message"].get("content") or ""),
                 tokens=int(usage.get("completion_tokens") or 0),
                 end=_ENDS.get(str(choice.get("finish_reason")), str(choice.get("finish_reason"))),
                 model=str(found.get("model") or ""),

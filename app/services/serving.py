@@ -32,8 +32,8 @@ def planned_serving(url: str, names: Mapping[str, str], members: Sequence[Checkp
                 "Nothing was launched: names at a server were given, and no server. Give its address too."
             )
         return None
-    bases = {BASE_NAME: one.name for one in members if one.kind is CheckpointKind.BASE}
-    called = {bases.get(name, name): there for name, there in names.items()}
+    base = next((one.name for one in members if one.kind is CheckpointKind.BASE), BASE_NAME)
+    called = {base if name == BASE_NAME else name: there for name, there in names.items()}
     strangers = sorted(called.keys() - {one.name for one in members})
     if strangers:
         known = ", ".join(one.name for one in members)
@@ -76,7 +76,9 @@ def require_served(serving: Serving, bases: frozenset[str], listed: Sequence[Ser
         ConflictError: a name is not listed; or, where the server says what sits on what, a base is asked for where the
             plan has an adapter, or the other way round.
     """
-    found = {name: next((one for one in listed if same_model(one.name, name)), None) for name in serving.models.values()}
+    found = {
+        name: next((one for one in listed if same_model(one.name, name)), None) for name in serving.models.values()
+    }
     missing = [name for name, one in found.items() if one is None]
     if missing:
         known = ", ".join(one.name for one in listed[:_NAMED]) or "none"
@@ -118,9 +120,9 @@ def explain(error: ProviderError, serving: Serving, kept: str, again: str) -> No
 
 
 _LATER = "Look at its log, and whether it has room for so many requests (ARENA_GENERATION_CONCURRENCY)"
+_KEY = "Put the right one into ARENA_GENERATION_API_KEY in .env, and start the arena again"
 _WHY = {
-    Trouble.WRONG_KEY: ("does not accept the key", "Put the right one into ARENA_GENERATION_API_KEY in .env, and "
-                        "start the arena again"),
+    Trouble.WRONG_KEY: ("does not accept the key", _KEY),
     Trouble.EMPTY_BALANCE: ("says that the balance is empty", "Add credit there"),
     Trouble.RETIRED_MODEL: ("does not have the model any more", "Load it there under the same name"),
     Trouble.BAD_REQUEST: ("refuses a request", "Check the sampling settings and how much its context holds"),
@@ -129,4 +131,4 @@ _WHY = {
     Trouble.SERVER_FAULT: ("keeps failing", _LATER),
     Trouble.NO_NETWORK: ("cannot be reached", "Check its address and whether it runs"),
     Trouble.LOST_REPLY: ("sends no usable reply", _LATER),
-}  # fmt: skip
+}

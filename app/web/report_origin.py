@@ -46,11 +46,8 @@ def _server(server: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
     if server is None:
         return
     software = f" ({server['software']})" if server["software"] else ""
-    yield (
-        "Responses by",
-        f"the server at {server['url']}{software}. Which weights answer there cannot be checked from outside, so no "
-        "checkpoint is verified by its hash.",
-    )
+    unknown = "Which weights answer there cannot be checked from outside, so no checkpoint is verified by its hash."
+    yield "Responses by", f"the server at {server['url']}{software}. {unknown}"
     for warning in server["warnings"]:
         yield "Looked odd", warning
 

@@ -76,78 +76,90 @@ def _completion(server: FakeModelServer, body: dict[str, Any]) -> dict[str, Any]
     }
 
 
+class _Handler(BaseHTTPRequestHandler):
+    server: "_Listening"
+
+    @property
+    def fake(self) -> FakeModelServer:
+        """What to be."""
+        return self.server.fake
+
+    def do_GET(self) -> None:
+        self.fake.keys.add(self.headers.get("authorization", ""))
+        if self.path == "/version":
+            self._send(200, {"version": VERSION})
+        elif self.path == "/v1/models":
+            entries = [
+                {"id": name, "owned_by": "vllm"} | ({"parent": parent or None} if self.fake.tells_parents else {})
+                for name, parent in self.fake.models.items()
+            ]
+            self._send(200, {"data": entries})
+        else:
+            self._send(404, {"detail": "Not Found"})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        with self.fake._lock:
+            number = len(self.fake.bodies)
+            self.fake.bodies.append(body)
+            self.fake._at_once += 1
+            self.fake.most_at_once = max(self.fake.most_at_once, self.fake._at_once)
+        try:
+            self._answer(number, body)
+        finally:
+            with self.fake._lock:
+                self.fake._at_once -= 1
+
+    def _answer(self, number: int, body: dict[str, Any]) -> None:
+        refused = [name for name in self.fake.refused if name in body]
+        fault = self.fake.faults.get(number)
+        if fault is Fault.HANGING or (self.fake.hang_from is not None and number >= self.fake.hang_from):
+            self.fake._ended.wait()
+            self.close_connection = True
+        elif fault is Fault.RATE_LIMITED:
+            self._send(429, {"error": {"message": "slow down"}}, {"retry-after": "0"})
+        elif fault is Fault.SERVER_FAULT:
+            self._send(500, {"error": {"message": "CUDA error"}})
+        elif fault is Fault.NO_JSON:
+            self._send(200, b"<html>Bad gateway</html>")
+        elif body["model"] not in self.fake.models:
+            self._send(404, {"error": {"message": f"The model `{body['model']}` does not exist."}})
+        elif refused:
+            self._send(400, {"error": {"message": f"Unrecognized request argument supplied: {refused[0]}"}})
+        else:
+            self._send(200, _completion(self.fake, body), cut=fault is Fault.DROPPED)
+
+    def _send(
+        self, status: int, body: dict[str, Any] | bytes, headers: dict[str, str] | None = None, *, cut: bool = False
+    ) -> None:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(content) + (10 if cut else 0)))
+        self.end_headers()
+        self.wfile.write(content)
+        self.close_connection = self.close_connection or cut
+
+    def log_message(self, *_: Any) -> None:
+        """Quiet."""
+
+
+class _Listening(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, fake: FakeModelServer) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.fake = fake
+
+    def handle_error(self, *_: Any) -> None:
+        """Quiet: a client that was told to stop leaves in the middle."""
+
+
 @contextmanager
 def model_server(server: FakeModelServer) -> Iterator[FakeModelServer]:
     """Listen at a free port of the loopback address until the block ends."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            server.keys.add(self.headers.get("authorization", ""))
-            if self.path == "/version":
-                self._send(200, {"version": VERSION})
-            elif self.path == "/v1/models":
-                entries = [
-                    {"id": name, "owned_by": "vllm"} | ({"parent": parent or None} if server.tells_parents else {})
-                    for name, parent in server.models.items()
-                ]
-                self._send(200, {"data": entries})
-            else:
-                self._send(404, {"detail": "Not Found"})
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            with server._lock:
-                number = len(server.bodies)
-                server.bodies.append(body)
-                server._at_once += 1
-                server.most_at_once = max(server.most_at_once, server._at_once)
-            try:
-                self._answer(number, body)
-            finally:
-                with server._lock:
-                    server._at_once -= 1
-
-        def _answer(self, number: int, body: dict[str, Any]) -> None:
-            refused = [name for name in server.refused if name in body]
-            fault = server.faults.get(number)
-            if fault is Fault.HANGING or (server.hang_from is not None and number >= server.hang_from):
-                server._ended.wait()
-                self.close_connection = True
-            elif fault is Fault.RATE_LIMITED:
-                self._send(429, {"error": {"message": "slow down"}}, {"retry-after": "0"})
-            elif fault is Fault.SERVER_FAULT:
-                self._send(500, {"error": {"message": "CUDA error"}})
-            elif fault is Fault.NO_JSON:
-                self._send(200, b"<html>Bad gateway</html>")
-            elif body["model"] not in server.models:
-                self._send(404, {"error": {"message": f"The model `{body['model']}` does not exist."}})
-            elif refused:
-                self._send(400, {"error": {"message": f"Unrecognized request argument supplied: {refused[0]}"}})
-            else:
-                self._send(200, _completion(server, body), cut=fault is Fault.DROPPED)
-
-        def _send(
-            self, status: int, body: dict[str, Any] | bytes, headers: dict[str, str] | None = None, *, cut: bool = False
-        ) -> None:
-            content = body if isinstance(body, bytes) else json.dumps(body).encode()
-            self.send_response(status)
-            for name, value in (headers or {}).items():
-                self.send_header(name, value)
-            self.send_header("content-length", str(len(content) + (10 if cut else 0)))
-            self.end_headers()
-            self.wfile.write(content)
-            self.close_connection = self.close_connection or cut
-
-        def log_message(self, *_: Any) -> None:
-            """Quiet."""
-
-    class Listening(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_: Any) -> None:
-            """Quiet: a client that was told to stop leaves in the middle."""
-
-    with Listening(("127.0.0.1", 0), Handler) as listening:
+    with _Listening(server) as listening:
         thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
         thread.start()
         server.url = f"http://127.0.0.1:{listening.server_port}/v1"

@@ -73,9 +73,12 @@ def test_a_setting_that_changes_the_text_is_never_left_out(
     changed: dict[str, float], refused: tuple[str, ...], words: str
 ) -> None:
     ask = replace(ASK, sampling={**SAMPLING, **changed})
-    with model_server(FakeModelServer(MODELS, refused=refused)) as fake, asking(fake.url) as server:
-        with pytest.raises(BadRequestError, match=words):
-            server.complete(ask)
+    with (
+        model_server(FakeModelServer(MODELS, refused=refused)) as fake,
+        asking(fake.url) as server,
+        pytest.raises(BadRequestError, match=words),
+    ):
+        server.complete(ask)
 
 
 def test_the_limit_goes_under_its_newer_name_where_it_has_to() -> None:
@@ -102,9 +105,12 @@ def test_an_empty_response_is_one_and_another_end_is_told() -> None:
 
 def test_another_model_than_was_asked_for_is_refused() -> None:
     fake = FakeModelServer(MODELS, answers_as="tiny")
-    with model_server(fake), asking(fake.url) as server:
-        with pytest.raises(BadRequestError, match="asked for brie, it let tiny answer"):
-            server.complete(ASK)
+    with (
+        model_server(fake),
+        asking(fake.url) as server,
+        pytest.raises(BadRequestError, match="asked for brie, it let tiny answer"),
+    ):
+        server.complete(ASK)
 
 
 @pytest.mark.parametrize(
@@ -121,16 +127,25 @@ def test_what_is_no_completion_is_a_lost_reply(body: Any) -> None:
 
 
 def test_errors_are_told_apart_and_no_key_is_repeated() -> None:
-    with odd_server((401, {"error": "the key secret is wrong"})) as odd, asking(odd.url, "secret") as server:
-        with pytest.raises(WrongKeyError) as wrong:
-            server.complete(ASK)
+    with (
+        odd_server((401, {"error": "the key secret is wrong"})) as odd,
+        asking(odd.url, "secret") as server,
+        pytest.raises(WrongKeyError) as wrong,
+    ):
+        server.complete(ASK)
     assert wrong.value.said.words == "the key … is wrong"
-    with model_server(FakeModelServer({"tiny": ""})) as fake, asking(fake.url) as server:
-        with pytest.raises(RetiredModelError):
-            server.complete(ASK)
-    with model_server(FakeModelServer(MODELS, faults={0: Fault.DROPPED})) as fake, asking(fake.url) as server:
-        with pytest.raises(LostReplyError):
-            server.complete(ASK)
+    with (
+        model_server(FakeModelServer({"tiny": ""})) as fake,
+        asking(fake.url) as server,
+        pytest.raises(RetiredModelError),
+    ):
+        server.complete(ASK)
+    with (
+        model_server(FakeModelServer(MODELS, faults={0: Fault.DROPPED})) as fake,
+        asking(fake.url) as server,
+        pytest.raises(LostReplyError),
+    ):
+        server.complete(ASK)
         assert server.complete(ASK).text
     with asking(fake.url) as server, pytest.raises(NoNetworkError):
         server.models()
