@@ -1,4 +1,4 @@
-"""The part of the generation job that lets another server write: it checks, probes, asks, and says what it cannot know."""
+"""Generation by another server: it is checked and probed before it is asked, and what it cannot prove is said."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Many responses from one server: several requests at a time, asked again after a failure that passes, and stoppable."""
+"""Many responses from one server: several requests at a time, asked again after what passes, and stoppable."""
 
 import queue
 import random
@@ -6,6 +6,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from app.providers.errors import ProviderError
@@ -21,9 +22,6 @@ _TRIES = 8
 
 Outcome = Completion | ProviderError | None
 """``None``: a thread ended without one, which is a fault of ours."""
-
-_Asked = queue.SimpleQueue[Ask | None]
-_Came = queue.SimpleQueue[tuple[Ask, Outcome]]
 
 
 class ServedEngine:
@@ -46,64 +44,86 @@ class ServedEngine:
                 has been yielded.
             Cancelled: ``should_stop`` said so.
         """
-        todo, later = deque(asks), list[tuple[datetime, Ask]]()
-        failures, pace = Counter[str](), Pace(self._most)
-        asked, came = _Asked(), _Came()
+        work = _Work(deque(asks), Pace(self._most), self._first_wait, self._rng)
         threads = min(self._most, len(asks))
         for _ in range(threads):
-            threading.Thread(target=self._ask_all, args=(asked, came), daemon=True, name="generation").start()
-        flying, trouble = 0, None
+            threading.Thread(target=_ask_all, args=(self._server, work), daemon=True, name="generation").start()
         try:
-            while flying or (trouble is None and (todo or later)):
+            while work.goes_on:
                 if should_stop():
                     raise Cancelled("generation was cancelled; the responses that were finished are kept")
-                now = utc_now()
-                todo.extend(ask for when, ask in later if when <= now)
-                later = [(when, ask) for when, ask in later if when > now]
-                while todo and trouble is None and pace.take(now) == 0:
-                    asked.put(todo.popleft())
-                    flying += 1
-                done: list[tuple[Ask, Completion]] = []
-                for ask, outcome in _arrived(came):
-                    flying -= 1
-                    if isinstance(outcome, Completion):
-                        pace.replied(outcome.limits)
-                        done.append((ask, outcome))
-                    elif outcome is None:
-                        raise RuntimeError("a thread that waited for a reply ended without one")
-                    else:
-                        now = utc_now()
-                        pace.failed(outcome, now)
-                        failures[ask.key] += 1
-                        if outcome.passing and failures[ask.key] < _TRIES:
-                            wait = backoff(outcome, failures[ask.key], self._rng, self._first_wait)
-                            later.append((now + timedelta(seconds=wait), ask))
-                        else:
-                            trouble = trouble or outcome
+                work.send(utc_now())
+                done = list(work.arrived())
                 if done:
                     yield done
         finally:
             for _ in range(threads):
-                asked.put(None)
-        if trouble is not None:
-            raise trouble
-
-    def _ask_all(self, asked: _Asked, came: _Came) -> None:
-        """What each thread does until there is nothing more to ask."""
-        while (ask := asked.get()) is not None:
-            outcome: Outcome = None
-            try:
-                outcome = self._server.complete(ask)
-            except ProviderError as error:
-                outcome = error
-            finally:
-                came.put((ask, outcome))
+                work.asked.put(None)
+        if work.trouble is not None:
+            raise work.trouble
 
 
-def _arrived(came: _Came) -> Iterator[tuple[Ask, Outcome]]:
-    """What has come by now, after a short wait for the first."""
-    wait = _LOOK_SECONDS
-    with suppress(queue.Empty):
-        while True:
-            yield came.get(timeout=wait) if wait else came.get_nowait()
-            wait = 0.0
+@dataclass
+class _Work:
+    """What is to be asked, what is under way, and what waits for another try."""
+
+    todo: deque[Ask]
+    pace: Pace
+    first_wait: float
+    rng: random.Random
+    later: list[tuple[datetime, Ask]] = field(default_factory=list)
+    failures: Counter[str] = field(default_factory=Counter)
+    flying: int = 0
+    trouble: ProviderError | None = None
+    """Why no more is asked."""
+    asked: queue.SimpleQueue[Ask | None] = field(default_factory=queue.SimpleQueue)
+    came: queue.SimpleQueue[tuple[Ask, Outcome]] = field(default_factory=queue.SimpleQueue)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is anything to wait for."""
+        return self.flying > 0 or (self.trouble is None and bool(self.todo or self.later))
+
+    def send(self, now: datetime) -> None:
+        """Fill the places there are."""
+        self.todo.extend(ask for when, ask in self.later if when <= now)
+        self.later = [(when, ask) for when, ask in self.later if when > now]
+        while self.todo and self.trouble is None and self.pace.take(now) == 0:
+            self.asked.put(self.todo.popleft())
+            self.flying += 1
+
+    def arrived(self) -> Iterator[tuple[Ask, Completion]]:
+        """What has come by now, after a short wait for the first."""
+        wait = _LOOK_SECONDS
+        with suppress(queue.Empty):
+            while True:
+                ask, outcome = self.came.get(timeout=wait) if wait else self.came.get_nowait()
+                wait, self.flying = 0.0, self.flying - 1
+                if isinstance(outcome, Completion):
+                    self.pace.replied(outcome.limits)
+                    yield ask, outcome
+                elif outcome is None:
+                    raise RuntimeError("a thread that waited for a reply ended without one")
+                else:
+                    self._failed(ask, outcome, utc_now())
+
+    def _failed(self, ask: Ask, error: ProviderError, now: datetime) -> None:
+        self.pace.failed(error, now)
+        self.failures[ask.key] += 1
+        if error.passing and self.failures[ask.key] < _TRIES:
+            wait = backoff(error, self.failures[ask.key], self.rng, self.first_wait)
+            self.later.append((now + timedelta(seconds=wait), ask))
+        else:
+            self.trouble = self.trouble or error
+
+
+def _ask_all(server: ModelServer, work: _Work) -> None:
+    """What each thread does until there is nothing more to ask."""
+    while (ask := work.asked.get()) is not None:
+        outcome: Outcome = None
+        try:
+            outcome = server.complete(ask)
+        except ProviderError as error:
+            outcome = error
+        finally:
+            work.came.put((ask, outcome))
