@@ -215,6 +215,8 @@ class JobKind(StrEnum):
     SNAPSHOT = "snapshot"
     INTAKE = "intake"
     """Checks an uploaded checkpoint before anything else may touch it."""
+    PERPLEXITY = "perplexity"
+    """Measures the loss of checkpoints on a file of a dataset."""
 
 
 class Queue(StrEnum):
