@@ -1,7 +1,14 @@
-"""The loss of a base model and of adapters on it, on one file, row by row: one base in memory for all of them."""
+"""The loss of a base model and of adapters on it, on one file, row by row: one base in memory for all of them.
+
+In float32 wherever that fits into memory: half precision moves a loss by more than checkpoints of one run differ, and
+makes it depend on which rows are measured together.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from training import base
 from training.data import Encoded, Row, encode, read_conversations
@@ -24,8 +31,7 @@ class LossMeter:
 
     def __init__(self, base_folder: Path, adapters: Mapping[str, Path], *, device: str = "auto") -> None:
         self._device = base.pick_device(device)
-        number_format = base.pick_dtype(self._device)
-        self._model, self._tokenizer = base.load_base(base_folder, self._device, number_format)
+        self._model, self._tokenizer, number_format = _load(base_folder, self._device)
         self._stack = MaskedLora(self._model, {name: read_adapter(path) for name, path in adapters.items()})
         self._batch_rows = BATCH_ROWS
         self.device, self.dtype = self._device.type, str(number_format).removeprefix("torch.")
@@ -75,3 +81,15 @@ class LossMeter:
                     raise
             self._batch_rows //= 2
             give_back(self._device)
+
+
+def _load(folder: Path, device: torch.device) -> tuple[Any, Any, torch.dtype]:
+    """Model, tokenizer and number format: float32, or what the device computes in where memory is too small for it."""
+    try:
+        return *base.load_base(folder, device, torch.float32), torch.float32
+    except RuntimeError as error:
+        smaller = base.pick_dtype(device)
+        if smaller is torch.float32 or not ran_out(error):
+            raise
+    give_back(device)
+    return *base.load_base(folder, device, smaller), smaller
