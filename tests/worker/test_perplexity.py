@@ -69,7 +69,7 @@ def test_base_and_adapter_are_measured_and_agree_with_what_the_training_saw(
     perplexity.run(claimed(asked), never)
     base, adapter = rows_of(database, asked)
     told = read_manifest(tiny.adapter).facts.validation_loss
-    assert adapter.mean_loss == pytest.approx(told, rel=1e-3)  # the training may have computed in bfloat16
+    assert adapter.mean_loss == pytest.approx(told, rel=5e-3)  # the training may have computed in bfloat16
     assert adapter.perplexity == pytest.approx(math.exp(adapter.mean_loss or 0.0))
     assert base.mean_loss is not None
     assert adapter.mean_loss is not None
