@@ -67,16 +67,19 @@ def paired_loss(
 
 def compared(perplexity: float, base: float, paired: PairedLoss | None) -> str:
     """Who is lower, and how sure that is, in a sentence."""
-    both = f"a perplexity of {_shown(perplexity)}, and its base of {_shown(base)}"
+    own, of_base = _shown(perplexity), _shown(base)
     if paired is None:
-        return f"It has {both}. There are too few rows in common to say how sure that is."
+        return f"Its perplexity is {own}, and that of its base {of_base}. Too few rows in common say how sure that is."
     ratio, low, high = (f"{value:.3g}" for value in paired.ratio)
-    sure = f"{ratio} times that of its base (95% interval {low} to {high}, for rows like these {paired.rows:,})"
+    how = (
+        f"its perplexity is {own}, {ratio} times the {of_base} of its base (95% interval {low} to {high}, for rows "
+        f"like these; there are {paired.rows:,})"
+    )
     if paired.high < 0:
-        return f"Lower than its base: it has {both}, {sure}."
+        return f"Lower than its base: {how}."
     if paired.low > 0:
-        return f"Higher than its base: it has {both}, {sure}."
-    return f"Not told apart from its base: it has {both}, {sure}."
+        return f"Higher than its base: {how}."
+    return f"Not told apart from its base: {how}."
 
 
 def exp(loss: float) -> float:

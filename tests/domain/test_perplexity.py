@@ -81,10 +81,13 @@ def test_few_rows_have_no_interval_and_lists_must_belong_together() -> None:
 @pytest.mark.parametrize(
     ("paired", "words"),
     [
-        (PairedLoss(-0.4, -0.5, -0.3, 57), "Lower than its base: it has a perplexity of 12.0, and its base of 18.0"),
+        (
+            PairedLoss(-0.4, -0.5, -0.3, 57),
+            "Lower than its base: its perplexity is 12.0, 0.67 times the 18.0 of its base",
+        ),
         (PairedLoss(0.4, 0.3, 0.5, 57), "Higher than its base"),
         (PairedLoss(0.01, -0.1, 0.12, 57), "Not told apart from its base"),
-        (None, "too few rows in common to say how sure"),
+        (None, "Too few rows in common say how sure"),
     ],
 )
 def test_who_is_lower_is_said_in_words(paired: PairedLoss | None, words: str) -> None:

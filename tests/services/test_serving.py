@@ -13,6 +13,7 @@ from app.domain.serving import Serving
 from app.domain.terms import Queue
 from app.models import EvalBatch, Job
 from app.queries.seals import plan_seal
+from app.queries.verification import verify
 from app.services import responses
 from app.services.eval_batches import LaunchPlan, launch
 from app.services.launching import look_at_server
@@ -54,9 +55,12 @@ def test_the_server_is_a_part_of_the_sealed_plan_and_waits_for_no_gpu(shelf: Ses
     assert names(batch) == ["SmolLM2", "brie"]
     assert shelf.get_one(Job, batch.job_id).queue is Queue.IO
     assert batch.seal == plan_seal(shelf, batch, RULES.secret)
+    write_responses(shelf, batch)
+    assert verify(shelf, RULES.secret, batch.id).holds
     assert batch.served is not None
     batch.served = {**batch.served, "url": "http://elsewhere/v1"}
     assert batch.seal != plan_seal(shelf, batch, RULES.secret)
+    assert not verify(shelf, RULES.secret, batch.id).holds
     assert shelf.get_one(Job, launched(shelf, server="", served_as={}).job_id).queue is Queue.GPU
 
 

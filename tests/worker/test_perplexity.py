@@ -77,7 +77,7 @@ def test_base_and_adapter_are_measured_and_agree_with_what_the_training_saw(
     assert (adapter.base_perplexity, adapter.rows, adapter.device, adapter.dtype) == (
         base.perplexity, 2, "cpu", "float32",
     )  # fmt: skip
-    assert "too few rows" in adapter.sentence
+    assert "Too few rows" in adapter.sentence
 
 
 def test_a_stopped_job_keeps_what_it_measured_and_goes_on(database: Database, tiny: Tiny, home: Path) -> None:
