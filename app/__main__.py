@@ -19,6 +19,7 @@ from app.cli import (
     judges,
     judging,
     library,
+    perplexity,
     planning,
     raters,
     sample,
@@ -61,6 +62,7 @@ cli.add_typer(training.checkpoints, name="checkpoints")
 cli.command()(evaluating.launch)
 evaluating.batches.command("plan")(planning.batches_plan)
 cli.add_typer(evaluating.batches, name="batches")
+cli.command()(perplexity.perplexity)
 cli.command()(evaluating.status)
 cli.command()(evaluating.report)
 cli.command()(exporting.export)

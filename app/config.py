@@ -33,6 +33,18 @@ class Settings(BaseSettings):
     sample_study: bool = Field(default=True, description="Whether the sample study is loaded at the first start.")
     device: str = Field(default="auto", description="auto, cpu, mps or cuda.")
     generate_batch_size: int = Field(default=16, ge=1, description="Rows generated at the same time.")
+    generation_api_key: str = Field(
+        default="", repr=False, description="Key for servers that generate, where they ask for one."
+    )
+    generation_concurrency: int = Field(
+        default=8, ge=1, le=256, description="Responses that a server is asked for at the same time."
+    )
+    generation_timeout_seconds: float = Field(
+        default=600.0, gt=0, description="How long a response of a server is waited for."
+    )
+    generation_retry_seconds: float = Field(
+        default=1.0, gt=0, description="Wait before a server is asked again for a response; doubled each time."
+    )
     heartbeat_seconds: float = Field(default=5.0, gt=0, description="How often a running job says it is alive.")
     stale_seconds: float = Field(
         default=60.0, gt=0, description="Silence after which a job is given to another worker."

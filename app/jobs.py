@@ -31,6 +31,7 @@ QUEUE_OF = {
     JobKind.JUDGE: Queue.IO,
     JobKind.SNAPSHOT: Queue.IO,
     JobKind.INTAKE: Queue.GPU,
+    JobKind.PERPLEXITY: Queue.GPU,
 }
 _UNSENT = "arena_unsent_jobs"
 _AT_ONCE = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0, "socket_connect_timeout": 2.0}
@@ -111,12 +112,19 @@ def send(job_id: uuid.UUID, queue: Queue) -> None:
 
 
 def enqueue(
-    session: Session, kind: JobKind, subject_id: uuid.UUID, *, title: str, now: datetime, after: Job | None = None
+    session: Session,
+    kind: JobKind,
+    subject_id: uuid.UUID,
+    *,
+    title: str,
+    now: datetime,
+    after: Job | None = None,
+    queue: Queue | None = None,
 ) -> Job:
     """Add a job; its message leaves after the commit and is dropped with a rollback.
 
     An unfinished job of the same kind for the same subject is returned instead of a second one. With ``after``
-    it waits until that job is done, and fails if that one does.
+    it waits until that job is done, and fails if that one does. ``queue``: another one than the usual of its kind.
     """
     if after is not None:
         session.refresh(after, with_for_update=True)  # it cannot end between this look and our commit
@@ -125,7 +133,7 @@ def enqueue(
         return unfinished
     job = Job(
         kind=kind,
-        queue=QUEUE_OF[kind],
+        queue=queue or QUEUE_OF[kind],
         subject_id=subject_id,
         title=title,
         state=JobState.QUEUED,

@@ -31,6 +31,7 @@ from app.web import (
     models,
     operations,
     pairs,
+    perplexities,
     raters,
     ready,
     reports,
@@ -88,7 +89,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     errors.install(app)
     for module in (
         enter, join, account, tokens, home, datasets, models, suites, intake, runs, batches, judging, raters, judges,
-        pairs, vote, yours, results, frozen_reports, exports, operations, ready, metrics, api_docs,
+        perplexities, pairs, vote, yours, results, frozen_reports, exports, operations, ready, metrics, api_docs,
     ):  # fmt: skip
         app.include_router(module.router, include_in_schema=False)
     for documented in (api, reports):

@@ -99,7 +99,7 @@ class LocalEngine:
         self._model, self._tokenizer = base.load_base(base_folder, self._device, number_format)
         self._ends = frozenset(base.end_tokens(self._model, self._tokenizer))
         self._stack = MaskedLora(self._model, {name: read_adapter(path) for name, path in adapters.items()})
-        self._context = _context(self._model.config)
+        self._context = context_of(self._model.config)
         facts = {
             "engine": "local",
             "device": self._device.type,
@@ -261,7 +261,7 @@ def _compact(rows: list[_Row | None], slots: Slots) -> list[_Row | None]:
     return [rows[place] for place in kept]
 
 
-def _context(config: object) -> int:
+def context_of(config: object) -> int:
     """Tokens that prompt and response may have together; a sliding window is not slid over."""
     context = int(getattr(config, "max_position_embeddings", 2048))
     window = getattr(config, "sliding_window", None)

@@ -1,19 +1,18 @@
 """Job: write the responses of an eval batch and form its pairs, a few at a time, so that voting begins early."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
 from app.config import get_settings
 from app.db import session_scope
-from app.domain.errors import BadInputError, ConflictError
-from app.domain.terms import BatchState, CheckpointKind, FinishReason
-from app.models import BaseModel, BatchCheckpoint, Checkpoint, EvalBatch
+from app.domain.errors import BadInputError
+from app.domain.serving import Serving
+from app.domain.terms import CheckpointKind, FinishReason
+from app.models import BaseModel, BatchCheckpoint, Checkpoint
 from app.services import responses
 from app.services.responses import Planned
 from training.checkpoint import verify_checkpoint
@@ -22,16 +21,15 @@ from training.generate import LocalEngine, Request
 from training.sampling import Sampling
 from worker.base_model import verified_folder
 from worker.claim import Claim, utc_now
-
-_STORE_SECONDS = 2.0
-_STORE_ROWS = 8
-"""A killed worker loses at most the rows in flight and the few finished since the last store."""
+from worker.response_writer import ResponseWriter, open_batch
+from worker.served import Served, write_served
 
 
 @dataclass(frozen=True)
 class _Member:
     """A checkpoint of the batch. ``folder`` is ``None`` for the bare base."""
 
+    name: str
     fingerprint: str
     folder: Path | None
 
@@ -43,6 +41,8 @@ class _Work:
     members: list[_Member]
     base: BaseModel
     sampling: dict[str, Any]
+    serving: Serving | None
+    """Who writes in place of this machine."""
 
 
 def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
@@ -52,13 +52,36 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
         ConflictError: the batch is closed, or the base model's folder holds another model than the registered one.
         BadInputError: a prompt does not fit the model; names it.
         AdapterError: an adapter's folder holds other weights than the checkpoint that was launched.
+        UnavailableError: the server that was to write them stays away.
         Cancelled: somebody asked to stop; the responses written so far are kept.
     """
     work = _prepare(claim)
     if not work.missing:
         return
+    writer = ResponseWriter(claim, work.plan, work.missing)
+    try:
+        if work.serving is None:
+            _write_here(work, writer, should_stop)
+        else:
+            write_served(claim, _served(work, work.serving), writer, should_stop)
+    finally:
+        writer.flush()
+
+
+def _served(work: _Work, serving: Serving) -> Served:
+    return Served(
+        serving=serving,
+        plan=work.plan,
+        missing=work.missing,
+        sampling=work.sampling,
+        names={member.fingerprint: member.name for member in work.members},
+        bases=frozenset(member.fingerprint for member in work.members if member.folder is None),
+    )
+
+
+def _write_here(work: _Work, writer: ResponseWriter, should_stop: Callable[[], bool]) -> None:
+    writer.say("Loading the base model")
     engine = LocalEngine(verified_folder(work.base), _verified_adapters(work), device=get_settings().device)
-    writer = _Writer(claim, work, engine=engine.fingerprint)
     writer.say("Writing the first responses")
     finished = engine.generate(
         [_request(planned, work) for planned in work.missing],
@@ -68,11 +91,10 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
     )
     try:
         for item in finished:
-            writer.add(item.key, item.text, item.token_count, FinishReason(item.finish_reason))
+            finish_reason = FinishReason(item.finish_reason)
+            writer.add(item.key, item.text, item.token_count, finish_reason, engine=engine.fingerprint)
     except PromptError as error:
         raise BadInputError(_unfit(error, work)) from error
-    finally:
-        writer.flush()
 
 
 def _unfit(error: PromptError, work: _Work) -> str:
@@ -85,22 +107,14 @@ def _unfit(error: PromptError, work: _Work) -> str:
     )
 
 
-def _open_batch(session: Session, claim: Claim) -> EvalBatch:
-    """The batch of this job; a closed one must not grow."""
-    batch = session.get_one(EvalBatch, claim.subject_id)
-    if batch.state is BatchState.CLOSED:
-        raise ConflictError(f"The eval batch {batch.name} is closed: nothing more is written for it.")
-    return batch
-
-
 def _prepare(claim: Claim) -> _Work:
     """Read the plan, and pair up at once what is stored already."""
     with session_scope() as session:
-        batch = _open_batch(session, claim)
+        batch = open_batch(session, claim)
         plan = responses.plan_of(session, batch)
         there = responses.stored(session, plan)
         responses.form_pairs(session, batch, plan, secret=get_settings().secret_key(), now=utc_now())
-        claim.progress(session, done=len(there), total=len(plan), message="Loading the base model")
+        claim.progress(session, done=len(there), total=len(plan), message="Starting")
         members = session.execute(
             select(Checkpoint, BatchCheckpoint.fingerprint)
             .join(BatchCheckpoint, BatchCheckpoint.checkpoint_id == Checkpoint.id)
@@ -111,11 +125,14 @@ def _prepare(claim: Claim) -> _Work:
             plan=plan,
             missing=[planned for planned in plan if planned.seed not in there],
             members=[
-                _Member(fingerprint, Path(member.folder) if member.kind is CheckpointKind.ADAPTER else None)
+                _Member(
+                    member.name, fingerprint, Path(member.folder) if member.kind is CheckpointKind.ADAPTER else None
+                )
                 for member, fingerprint in members
             ],
             base=base,
             sampling=batch.sampling,
+            serving=Serving.of(batch.served),
         )
 
 
@@ -136,59 +153,3 @@ def _request(planned: Planned, work: _Work) -> Request:
         messages=tuple(planned.messages),
         seed=planned.seed,
     )
-
-
-class _Writer:
-    """Stores finished responses in small transactions, each with the pairs it completes and the progress."""
-
-    def __init__(self, claim: Claim, work: _Work, *, engine: str) -> None:
-        self._claim = claim
-        self._engine = engine
-        self._by_key = {str(planned.seed): planned for planned in work.missing}
-        self._by_place: dict[tuple[object, int], list[Planned]] = {}
-        for planned in work.plan:
-            self._by_place.setdefault((planned.prompt_id, planned.replicate), []).append(planned)
-        self._total = len(work.plan)
-        self._done = self._total - len(work.missing)
-        self._begun_with = self._done
-        self._begun_at = self._stored_at = time.monotonic()
-        self._waiting: list[responses.Generated] = []
-
-    def add(self, key: str, text: str, token_count: int, finish_reason: FinishReason) -> None:
-        """Take one finished response; store when some have come together."""
-        self._waiting.append(responses.Generated(self._by_key[key], text, token_count, finish_reason))
-        if len(self._waiting) >= _STORE_ROWS or time.monotonic() - self._stored_at > _STORE_SECONDS:
-            self.flush()
-
-    def say(self, message: str) -> None:
-        """Show what goes on while nothing is finished yet."""
-        with session_scope() as session:
-            self._claim.progress(session, done=self._done, total=self._total, message=message)
-
-    def flush(self) -> None:
-        """Store what is waiting."""
-        if not self._waiting:
-            return
-        done = self._done + len(self._waiting)
-        with session_scope() as session:
-            batch = _open_batch(session, self._claim)
-            self._claim.progress(
-                session,
-                done=done,
-                total=self._total,
-                message=f"{done} of {self._total} responses",
-                eta_seconds=self._eta(done),
-            )
-            responses.store(session, batch, self._waiting, engine=self._engine, now=utc_now())
-            responses.form_pairs(session, batch, self._touched(), secret=get_settings().secret_key(), now=utc_now())
-        self._done, self._waiting, self._stored_at = done, [], time.monotonic()
-
-    def _touched(self) -> Sequence[Planned]:
-        """The plan of the prompts and replicates that the waiting responses belong to."""
-        places = dict.fromkeys((item.planned.prompt_id, item.planned.replicate) for item in self._waiting)
-        return [planned for place in places for planned in self._by_place[place]]
-
-    def _eta(self, done: int) -> float | None:
-        written = done - self._begun_with
-        elapsed = time.monotonic() - self._begun_at
-        return elapsed / written * (self._total - done) if written else None

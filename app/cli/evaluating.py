@@ -15,8 +15,9 @@ from app.cli.output import JsonFlag, console, print_json, print_rows
 from app.cli.prepare import prepare
 from app.cli.report_files import write_report
 from app.config import get_settings
-from app.db import session_scope
+from app.db import get_database, session_scope
 from app.domain.sampling import Sampling
+from app.domain.serving import read_names
 from app.domain.terms import Design, Queue, Reveal
 from app.models import EvalBatch
 from app.queries.batches import BatchRow, batch_rows
@@ -25,6 +26,7 @@ from app.queries.lookup import find_batch
 from app.queries.report import report as report_of
 from app.services import eval_batches, reruns
 from app.services.eval_batches import BASE_WORD, LaunchPlan
+from app.services.launching import look_at_server
 from app.web.report_files import html_of, markdown_of
 
 batches = typer.Typer(help="Eval batches: the frozen plans of comparisons.", no_args_is_help=True)
@@ -40,6 +42,16 @@ def launch(
     temperature: Annotated[float, typer.Option()] = Sampling.temperature,
     top_p: Annotated[float, typer.Option()] = Sampling.top_p,
     max_new_tokens: Annotated[int, typer.Option(help="Longest response, in tokens.")] = Sampling.max_new_tokens,
+    top_k: Annotated[int, typer.Option(help="Only so many of the likeliest tokens; 0: all.")] = Sampling.top_k,
+    repetition_penalty: Annotated[
+        float, typer.Option(help="Makes tokens that were there already less likely; 1: not at all.")
+    ] = Sampling.repetition_penalty,
+    server: Annotated[
+        str, typer.Option(help="A server that writes the responses (vLLM, llama.cpp, Ollama): http://HOST:8000/v1.")
+    ] = "",
+    model: Annotated[
+        list[str] | None, typer.Option(help="CHECKPOINT=NAME: what it is called there, base=NAME for the base.")
+    ] = None,
     round_robin: Annotated[bool, typer.Option("--round-robin", help="Challengers also meet each other.")] = False,
     allow_repeats: Annotated[bool, typer.Option("--allow-repeats", help="One person may vote on all pairs.")] = False,
     gold: Annotated[int, typer.Option(help="Pairs with a known better text; each rater gets each in both orders.")] = 0,
@@ -66,7 +78,13 @@ def launch(
         baseline=baseline,
         name=name,
         design=Design.ROUND_ROBIN if round_robin else Design.STAR,
-        sampling=Sampling(temperature=temperature, top_p=top_p, max_new_tokens=max_new_tokens),
+        sampling=Sampling(
+            temperature=temperature,
+            top_p=top_p,
+            top_k=top_k,
+            max_new_tokens=max_new_tokens,
+            repetition_penalty=repetition_penalty,
+        ),
         replicates=replicates,
         votes_per_pair=votes,
         seed=seed,
@@ -80,7 +98,10 @@ def launch(
         placebo_pairs=placebo,
         canary_pairs=canaries,
         ask_recognised=ask_recognised,
+        server=server,
+        served_as=read_names(model or []),
     )
+    look_at_server(get_database(), plan, get_settings())
     with session_scope() as session:
         batch = eval_batches.launch(session, plan, secret=get_settings().secret_key(), now=datetime.now(UTC))
     console.print(f"Eval batch {batch.name}: {batch.planned_pairs} pairs planned.", highlight=False)
@@ -104,6 +125,7 @@ def _shown(row: BatchRow) -> dict[str, object]:
         "votes": row.votes,
         "simulated_votes": row.simulated_votes,
         "votes_wanted": row.votes_wanted,
+        "server": row.server,
     }
 
 

@@ -192,7 +192,7 @@ class FinishReason(StrEnum):
     STOP = "stop"
     LENGTH = "length"
     UNKNOWN = "unknown"
-    """Imported: nobody told."""
+    """Nobody told: it was imported, or a server ended it for a reason of its own."""
 
 
 class JobState(StrEnum):
@@ -215,6 +215,8 @@ class JobKind(StrEnum):
     SNAPSHOT = "snapshot"
     INTAKE = "intake"
     """Checks an uploaded checkpoint before anything else may touch it."""
+    PERPLEXITY = "perplexity"
+    """Measures the loss of checkpoints on a file of a dataset."""
 
 
 class Queue(StrEnum):

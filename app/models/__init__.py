@@ -11,6 +11,7 @@ from app.models.intake import Intake
 from app.models.job import Job, Worker
 from app.models.judge import Judge, JudgeCall, Judging
 from app.models.pair import Pair, Tally
+from app.models.perplexity import Perplexity
 from app.models.response import Response
 from app.models.run import Run, RunMetric
 from app.models.snapshot import Snapshot
@@ -37,6 +38,7 @@ __all__ = [
     "JudgeCall",
     "Judging",
     "Pair",
+    "Perplexity",
     "Prompt",
     "Recognition",
     "Response",

@@ -52,6 +52,10 @@ class EvalBatch(Identified, Table):
     closed_at: Mapped[datetime | None]
     seal: Mapped[str | None] = mapped_column(String(64))
     """Keyed hash over the frozen plan, made at launch; ``None``: launched before plans were sealed."""
+    served: Mapped[dict[str, Any] | None]
+    """Which server writes the responses, and what it calls each checkpoint (``Serving``); ``None``: this arena does."""
+    server_told: Mapped[dict[str, Any] | None]
+    """What that server told of itself when it was last asked, and what looked odd: ``software``, ``warnings``."""
     imported_from: Mapped[dict[str, Any] | None]
     """Of verdicts that were cast elsewhere: the format and a hash over what was taken; ``None``: launched here."""
 

@@ -4,36 +4,21 @@ Servers differ in what they take. What one refuses by name is left out from then
 at all (the request says in words what is wanted), and ``max_tokens`` under its newer name. A refusal costs nothing.
 """
 
-import json
 import time
 from dataclasses import dataclass, replace
 from math import ceil
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
-from app.domain.errors import BadInputError
 from app.domain.judging import REPLY_SCHEMA
 from app.domain.terms import ProviderKind, StopReason
 from app.providers.calls import JudgeRequest, Lifecycle, ModelOffer, Reply, TokenCount, Usage
-from app.providers.errors import (
-    BadRequestError,
-    EmptyBalanceError,
-    LostReplyError,
-    NoNetworkError,
-    ProviderError,
-    RetiredModelError,
-    Said,
-    ServerFaultError,
-    WrongKeyError,
-    error_of,
-)
-from app.providers.headers import openai_limits, retry_after
+from app.providers.chat_server import ChatServer
+from app.providers.errors import LostReplyError, Said
+from app.providers.headers import openai_limits
 
-_NOT_FOUND = 404
 _REFUSED = (400, 422, 501)
-_CONNECT_SECONDS = 5.0
 _BYTES_PER_TOKEN = 3
 """Rather too few: English has four, other scripts have tokenizers of their own."""
 
@@ -63,20 +48,8 @@ class OpenAICompatibleProvider:
     kind = ProviderKind.OPENAI_COMPATIBLE
 
     def __init__(self, base_url: str, key: str = "", timeout_seconds: float = 600.0) -> None:
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise BadInputError(
-                f"{base_url!r} is no address of a server; write it like http://127.0.0.1:11434/v1, up to and "
-                "without /chat/completions."
-            )
-        self._server = f"The server at {parts.netloc.rpartition('@')[2]}"
-        if not (key.isascii() and (key.isprintable() or not key)):
-            raise WrongKeyError(self._server, Said("The key has characters that no key has."))
-        self.base_url, self._key = base_url.rstrip("/"), key
-        self._client = httpx.Client(
-            headers={"authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx.Timeout(timeout_seconds, connect=_CONNECT_SECONDS),
-        )
+        self._server = ChatServer(base_url, key, timeout_seconds)
+        self.base_url = self._server.base_url
         self._dialect = _Dialect()
 
     def body(self, request: JudgeRequest) -> dict[str, Any]:
@@ -88,14 +61,14 @@ class OpenAICompatibleProvider:
         while True:
             dialect = self._dialect
             started = time.monotonic()
-            response = self._call("POST", "/chat/completions", _body(request, dialect))
+            response = self._server.request("POST", "/chat/completions", _body(request, dialect))
             latency = round((time.monotonic() - started) * 1000)
             if response.is_success:
                 return self._reply(response, latency)
-            said = _said(response).without(self._key)
-            simpler = _simpler(dialect, said.words) if response.status_code in _REFUSED else None
+            words = self._server.said(response).words
+            simpler = _simpler(dialect, words) if response.status_code in _REFUSED else None
             if simpler is None:
-                raise self._refused(response, said, request.model)
+                raise self._server.refused(response, request.model)
             self._dialect = simpler
 
     def count_tokens(self, request: JudgeRequest) -> TokenCount:
@@ -105,29 +78,12 @@ class OpenAICompatibleProvider:
 
     def models(self) -> tuple[ModelOffer, ...]:
         """What the server lists; it says nothing about retirement."""
-        try:
-            response = self._call("GET", "/models")
-            if not response.is_success:
-                raise self._refused(response, _said(response).without(self._key), "")
-        except LostReplyError as error:  # nothing is paid for a list
-            raise ServerFaultError(self._server, error.said) from error
-        try:
-            ids = [str(model["id"]) for model in response.json()["data"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ServerFaultError(self._server, Said(f"This is no list of models: {error}.", response.text)) from error
+        ids = [model["id"] for model in self._server.listed()]
         return tuple(ModelOffer(one, one, Lifecycle.ACTIVE, retires_at=None, structured=None) for one in ids)
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._client.close()
-
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
-        try:
-            return self._client.request(method, self.base_url + path, json=body)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            raise NoNetworkError(self._server, Said(str(error))) from error
-        except httpx.HTTPError as error:
-            raise LostReplyError(self._server, Said(f"{type(error).__name__} {error}".strip())) from error
+        self._server.close()
 
     def _reply(self, response: httpx.Response, latency: int) -> Reply:
         request_id = response.headers.get("x-request-id", "")
@@ -153,16 +109,7 @@ class OpenAICompatibleProvider:
             )
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             said = Said(f"This is no chat completion: {error}.", response.text, request_id)
-            raise LostReplyError(self._server, said) from error
-
-    def _refused(self, response: httpx.Response, said: Said, model: str) -> ProviderError:
-        if "insufficient_quota" in said.raw or "billing" in said.raw:
-            return EmptyBalanceError(self._server, said)
-        if response.status_code == _NOT_FOUND and model and model in said.words:
-            return RetiredModelError(self._server, said, model)
-        if response.is_redirect:
-            return BadRequestError(self._server, replace(said, words="it sends calls on to another address"))
-        return error_of(response.status_code)(self._server, said)
+            raise LostReplyError(self._server.name, said) from error
 
 
 def _body(request: JudgeRequest, dialect: _Dialect) -> dict[str, Any]:
@@ -188,21 +135,3 @@ def _simpler(dialect: _Dialect, words: str) -> _Dialect | None:
     if dialect.format < len(_FORMATS) - 1 and any(word in words.lower() for word in _FORMAT_WORDS):
         return replace(dialect, format=dialect.format + 1)
     return None
-
-
-def _said(response: httpx.Response) -> Said:
-    """The server's words, wherever it puts them."""
-    words: Any = None
-    try:
-        found = response.json()
-        words = found.get("error", found.get("message", found.get("detail")))
-        if isinstance(words, dict):
-            words = words.get("message")
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError):
-        words = response.text
-    return Said(
-        words=str(words or f"status {response.status_code}"),
-        raw=response.text,
-        request_id=response.headers.get("x-request-id", ""),
-        retry_after=retry_after(response.headers),
-    )

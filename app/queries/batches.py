@@ -12,6 +12,7 @@ from app.domain.errors import NotFoundError
 from app.domain.names import CANARY, GOLD, SAMPLE
 from app.domain.quality import ExclusionRule
 from app.domain.sampling import Sampling
+from app.domain.serving import Serving
 from app.domain.terms import BallotState, BatchState, CheckpointKind, Design, PairKind, Reveal, VoterKind
 from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Prompt, Response, Suite, Tally, Voter
 from app.queries.checkpoints import CheckpointRow, checkpoint_rows
@@ -50,6 +51,10 @@ class BatchRow:
     closed_at: datetime | None
     imported_from: str
     """The format that its verdicts were imported from; empty: they are cast here."""
+    server: str
+    """Host and port of the server that writes its responses; empty: this arena does."""
+    server_warnings: tuple[str, ...]
+    """What looked odd about that server when it was last asked."""
 
     @property
     def votes_wanted(self) -> int:
@@ -102,6 +107,8 @@ class BatchPage:
     check_pairs: int
     """Placebo, gold and canary pairs that are there."""
     planned_check_pairs: int
+    served: tuple[tuple[str, str], ...]
+    """Who writes the responses in place of this arena, as (what, which)."""
 
     @property
     def repeatable(self) -> bool:
@@ -121,6 +128,8 @@ class LaunchPage:
     gold: int
     """Gold pairs that can be drawn from."""
     canary: int
+    servers: tuple[str, ...]
+    """Addresses of servers that wrote responses before, newest first."""
 
 
 NEWEST_FIRST = (EvalBatch.created_at.desc(), EvalBatch.name)
@@ -162,6 +171,8 @@ def batch_rows(session: Session, *conditions: Any) -> tuple[BatchRow, ...]:
             created_at=batch.created_at,
             closed_at=batch.closed_at,
             imported_from="" if batch.imported_from is None else str(batch.imported_from["format"]),
+            server=serving.place if (serving := Serving.of(batch.served)) else "",
+            server_warnings=tuple((batch.server_told or {}).get("warnings", ())),
         )
         for batch, suite, version in found
     )
@@ -263,7 +274,18 @@ def batch_page(session: Session, batch_id: uuid.UUID) -> BatchPage:
         checks=_checks(stored),
         check_pairs=check_pairs or 0,
         planned_check_pairs=stored.placebo_pairs + stored.gold_pairs + stored.canary_pairs,
+        served=_served(stored, checkpoints),
     )
+
+
+def _served(batch: EvalBatch, checkpoints: tuple[CheckpointRow, ...]) -> tuple[tuple[str, str], ...]:
+    serving = Serving.of(batch.served)
+    if serving is None:
+        return ()
+    known = {one.fingerprint: one.name for one in checkpoints}
+    rows = [("Written by", serving.url), ("Its software", (batch.server_told or {}).get("software", ""))]
+    rows += [(f"{known[of]} is called there", model) for of, model in serving.models.items() if of in known]
+    return tuple(row for row in rows if row[1])
 
 
 def _checks(batch: EvalBatch) -> tuple[tuple[str, str], ...]:
@@ -310,7 +332,13 @@ def launch_page(session: Session) -> LaunchPage:
         defaults=Sampling(),
         gold=control_pairs(session, GOLD),
         canary=control_pairs(session, CANARY),
+        servers=_servers(session),
     )
+
+
+def _servers(session: Session) -> tuple[str, ...]:
+    query = select(EvalBatch.served).order_by(EvalBatch.created_at.desc())
+    return tuple(dict.fromkeys(serving.url for one in session.scalars(query) if (serving := Serving.of(one))))
 
 
 def control_pairs(session: Session, name: str) -> int:

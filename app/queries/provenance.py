@@ -8,6 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app import __version__
+from app.domain.serving import Serving
 from app.domain.terms import PairKind
 from app.models import BaseModel, BatchCheckpoint, Checkpoint, Dataset, EvalBatch, Pair, Prompt, Response, Run, Suite
 
@@ -28,6 +29,7 @@ def provenance(session: Session, batch: EvalBatch) -> dict[str, Any]:
             "sampling": dict(sorted(batch.sampling.items())),
             "system_prompt": batch.system_prompt,
             "one_rater_may_meet_a_baseline_text_again": batch.allow_repeats,
+            **_serving(batch),
             "launched_at": _time(batch.created_at),
             "closed_at": _time(batch.closed_at),
         },
@@ -35,6 +37,23 @@ def provenance(session: Session, batch: EvalBatch) -> dict[str, Any]:
             {**_checkpoint(*row), **{name: sorted(found) for name, found in written.get(row[1], {}).items()}}
             for row in _members(session, batch.id)
         ],
+    }
+
+
+def _serving(batch: EvalBatch) -> dict[str, Any]:
+    """The server that wrote the responses; nothing where this arena did."""
+    serving = Serving.of(batch.served)
+    if serving is None:
+        return {}
+    told = batch.server_told or {}
+    return {
+        "server": {
+            "url": serving.url,
+            "models": dict(serving.models),
+            "software": told.get("software", ""),
+            "weights_verified": False,
+            "warnings": list(told.get("warnings", ())),
+        }
     }
 
 

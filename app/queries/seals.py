@@ -113,6 +113,8 @@ def plan_seal_of(batch: EvalBatch, secret: bytes, *, members: list[list[Any]], p
     plan = [spelt(getattr(batch, name)) for name in PLAN]
     if batch.imported_from is not None:
         plan.append(spelt(batch.imported_from))
+    if batch.served is not None:
+        plan.append(spelt({"served": batch.served}))
     return seal(secret, "plan", *plan, spelt(members), spelt(list(prompts)))
 
 

@@ -1,6 +1,6 @@
 """Eval batches: the frozen plan, the responses it needs, the pairs they form, and the end of voting."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 
@@ -13,13 +13,14 @@ from app.domain.names import CANARY, GOLD
 from app.domain.pairing import MAX_RESPONSES, matchups, planned_pairs
 from app.domain.quality import ExclusionRule
 from app.domain.sampling import Sampling, require_in_range
-from app.domain.terms import BatchState, CheckpointKind, Design, JobKind, JobState, Reveal
+from app.domain.terms import BatchState, CheckpointKind, Design, JobKind, JobState, Queue, Reveal
 from app.models import BatchCheckpoint, Checkpoint, EvalBatch, Job, Prompt, Suite
 from app.queries.batches import control_pairs
 from app.queries.lookup import base_of, find_checkpoint, find_suite
 from app.queries.seals import plan_seal
 from app.services.controls import form_controls
 from app.services.events import announce
+from app.services.serving import planned_serving
 from app.services.slots import lapse
 
 BASE_WORD = "base"
@@ -64,6 +65,10 @@ class LaunchPlan:
     placebo_pairs: int = 0
     canary_pairs: int = 0
     ask_recognised: bool = False
+    server: str = ""
+    """Address of a server that writes the responses; empty: this arena does."""
+    served_as: Mapping[str, str] = field(default_factory=dict)
+    """By checkpoint, or by the word ``base``, what it is called there; one that is missing has the same name."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,9 @@ def launch(session: Session, plan: LaunchPlan, *, secret: bytes, now: datetime) 
     suite, members = resolve(session, plan)
     batch = freeze(session, plan, suite, members, secret=secret, now=now)
     form_controls(session, batch, secret=secret, now=now)
-    batch.job_id = jobs.enqueue(session, JobKind.GENERATE, batch.id, title=f"Generate for {batch.name}", now=now).id
+    queue = Queue.GPU if batch.served is None else Queue.IO
+    title = f"Generate for {batch.name}"
+    batch.job_id = jobs.enqueue(session, JobKind.GENERATE, batch.id, title=title, now=now, queue=queue).id
     session.flush()
     return batch
 
@@ -104,6 +111,7 @@ def resolve(session: Session, plan: LaunchPlan) -> tuple[Suite, list[Checkpoint]
     suite = find_suite(session, plan.suite)
     members = _members(session, plan)
     _check_controls(session, plan)
+    planned_serving(plan.server, plan.served_as, members)
     return suite, members
 
 
@@ -133,6 +141,7 @@ def freeze(
         ConflictError: the name is taken.
     """
     size = sized(session, plan, suite, members)
+    serving = planned_serving(plan.server, plan.served_as, members)
     batch = EvalBatch(
         name=_free_name(session, plan.name, suite),
         suite_id=suite.id,
@@ -153,6 +162,7 @@ def freeze(
         canary_pairs=plan.canary_pairs,
         ask_recognised=plan.ask_recognised,
         reveal=plan.reveal,
+        served=serving.as_json() if serving else None,
         state=BatchState.OPEN,
         planned_pairs=size.pairs,
         planned_responses=size.responses,

@@ -11,12 +11,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event, select, update
+from sqlalchemy import delete, event, select, update
 from sqlalchemy.orm import Session
 
 from app.domain.errors import ConflictError
 from app.domain.terms import CheckpointKind, JobState, Keep
-from app.models import BatchCheckpoint, Checkpoint, EvalBatch, Intake, Job, Response, Run
+from app.models import BatchCheckpoint, Checkpoint, EvalBatch, Intake, Job, Perplexity, Response, Run
 from app.services.events import announce
 
 _FOLDERS = "arena_removed_folders"
@@ -173,6 +173,7 @@ def _unfinished(session: Session, run: Run) -> bool:
 
 
 def _remove(session: Session, checkpoint: Checkpoint, *, artifacts: Path) -> None:
+    _forget_perplexities(session, checkpoint)
     forget = update(Intake).where(Intake.checkpoint_id == checkpoint.id).values(checkpoint_id=None)
     session.execute(forget)
     shared = select(Checkpoint.id).where(Checkpoint.folder == checkpoint.folder, Checkpoint.id != checkpoint.id)
@@ -180,6 +181,21 @@ def _remove(session: Session, checkpoint: Checkpoint, *, artifacts: Path) -> Non
         _remove_later(session, Path(checkpoint.folder), artifacts)
     session.delete(checkpoint)
     session.flush()
+
+
+def _forget_perplexities(session: Session, checkpoint: Checkpoint) -> None:
+    """What was measured of it, unless another checkpoint here has the same content: then that is whose it is."""
+    twin = session.scalar(
+        select(Checkpoint.id)
+        .where(Checkpoint.fingerprint == checkpoint.fingerprint, Checkpoint.base_model_id == checkpoint.base_model_id)
+        .where(Checkpoint.id != checkpoint.id)
+        .limit(1)
+    )
+    mine = Perplexity.checkpoint_id == checkpoint.id
+    if twin is None:
+        session.execute(delete(Perplexity).where(mine))
+    else:
+        session.execute(update(Perplexity).where(mine).values(checkpoint_id=twin))
 
 
 def _remove_later(session: Session, folder: Path, artifacts: Path) -> None:

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.domain.errors import ConflictError
 from app.domain.sampling import Sampling
+from app.domain.serving import Serving
 from app.domain.terms import BatchState, CheckpointKind, JobState
 from app.models import BatchCheckpoint, Checkpoint, EvalBatch, Job, Suite
 from app.services.eval_batches import LONGEST_NAME, LaunchPlan, launch
@@ -54,8 +56,17 @@ def rerun(session: Session, batch: EvalBatch, *, secret: bytes, now: datetime) -
         placebo_pairs=batch.placebo_pairs,
         canary_pairs=batch.canary_pairs,
         ask_recognised=batch.ask_recognised,
+        **_served(batch, members),
     )
     return launch(session, plan, secret=secret, now=now)
+
+
+def _served(batch: EvalBatch, members: Sequence[Checkpoint]) -> dict[str, Any]:
+    """The same server with the same names, where one wrote the responses."""
+    serving = Serving.of(batch.served)
+    if serving is None:
+        return {}
+    return {"server": serving.url, "served_as": {one.name: serving.models[one.fingerprint] for one in members}}
 
 
 def refusal(session: Session, batch: EvalBatch, members: Sequence[Checkpoint]) -> str:

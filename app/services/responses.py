@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.leaks import leaks
 from app.domain.pairing import drawn, matchups, response_seed, settle
+from app.domain.serving import Serving
 from app.domain.terms import FinishReason, PairKind, VoterKind
 from app.models import BaseModel, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Prompt, Response, Tally
 from app.models.response import RESPONSE_KEY
@@ -64,7 +65,8 @@ def plan_of(session: Session, batch: EvalBatch) -> list[Planned]:
         .order_by(BatchCheckpoint.position)
     ).all()
     prompts = session.scalars(select(Prompt).where(Prompt.suite_id == batch.suite_id).order_by(Prompt.position)).all()
-    sampling_sha256 = sha256_of_json(batch.sampling)
+    serving = Serving.of(batch.served)
+    how = {of: sha256_of_json(_how(batch, serving, of)) for *_, of in members}
     system_sha256 = hashlib.sha256(batch.system_prompt.encode()).hexdigest()
     system = [{"role": "system", "content": batch.system_prompt}] if batch.system_prompt else []
 
@@ -77,10 +79,10 @@ def plan_of(session: Session, batch: EvalBatch) -> list[Planned]:
             messages=[*system, *prompt.messages],
             key={
                 "fingerprint": fingerprint,
-                **_base_hashes(checkpoint, base),
+                **(_base_hashes(checkpoint, base) if serving is None else {"base_hash": "", "template_hash": ""}),
                 "prompt_sha256": prompt.sha256,
                 "system_sha256": system_sha256,
-                "sampling_sha256": sampling_sha256,
+                "sampling_sha256": how[fingerprint],
                 "seed": response_seed(batch.seed, prompt.sha256, replicate, fingerprint, twin),
                 "twin": twin,
             },
@@ -94,6 +96,16 @@ def plan_of(session: Session, batch: EvalBatch) -> list[Planned]:
             if replicate == 0 and place in placebo:  # between the others, so that they are voted on between them
                 plan += [planned(prompt, batch.replicates, 0, twin) for twin in (0, 1)]
     return plan
+
+
+def _how(batch: EvalBatch, serving: Serving | None, fingerprint: str) -> dict[str, Any]:
+    """What decides a text beside weights, prompt and seed.
+
+    A server's weights and template are its word alone, so no text of one is ever taken for a text of this arena.
+    """
+    if serving is None:
+        return batch.sampling
+    return {**batch.sampling, "server": serving.url, "model": serving.models[fingerprint]}
 
 
 def _base_hashes(checkpoint: Checkpoint, base: BaseModel | None) -> dict[str, str]:

@@ -18,8 +18,9 @@ from app.queries.judges import judge_rows
 from app.queries.judging import judges_of_batch
 from app.services import eval_batches, planning, reruns, simulation
 from app.services.judges import has_key
+from app.services.launching import look_at_server
 from app.services.planning import Planned
-from app.web.deps import AdminDep, NowDep, ReadDep, RulesDep, SettingsDep, WantedDep, WriteDep
+from app.web.deps import AdminDep, DatabaseDep, NowDep, ReadDep, RulesDep, SettingsDep, WantedDep, WriteDep
 from app.web.judging import caps_to_go_on
 from app.web.launch_form import LaunchForm, PlanForm, first_form
 from app.web.render import render
@@ -91,13 +92,17 @@ def _planned(session: Session, form: PlanForm, now: datetime) -> Planned | None:
 @router.post("/batches")
 def launch(
     _: AdminDep,
-    session: WriteDep,
+    database: DatabaseDep,
+    settings: SettingsDep,
     rules: RulesDep,
     now: NowDep,
     form: Annotated[LaunchForm, Form()],
 ) -> Response:
-    """Freeze the plan and queue its generation."""
-    batch = eval_batches.launch(session, form.plan(), secret=rules.secret, now=now)
+    """Freeze the plan and queue its generation. A server is asked first, while no transaction is open."""
+    plan = form.plan()
+    look_at_server(database, plan, settings)
+    with database.session_scope() as session:
+        batch = eval_batches.launch(session, plan, secret=rules.secret, now=now)
     return RedirectResponse(f"/batches/{batch.id}", status_code=303)
 
 

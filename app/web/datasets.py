@@ -8,6 +8,7 @@ from starlette.responses import RedirectResponse, Response
 
 from app.domain.terms import Split
 from app.queries.datasets import dataset_page, datasets_page
+from app.queries.perplexities import of_dataset
 from app.services.datasets import add_dataset
 from app.web.deps import AdminDep, NowDep, ReadDep, SettingsDep, WantedDep, WriteDep
 from app.web.render import render
@@ -49,4 +50,4 @@ def dataset(
 ) -> Response:
     """One dataset with a preview of its rows."""
     shown = dataset_page(session, dataset_id, part=part, text=text.strip(), category=category, page=page)
-    return render(request, "datasets/one.html", page=shown)
+    return render(request, "datasets/one.html", page=shown, measured=of_dataset(session, dataset_id))

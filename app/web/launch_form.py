@@ -1,12 +1,14 @@
 """The launch form: its fields as a browser sends them, the plan that they make, and what it offers at first."""
 
 import uuid
+from dataclasses import fields
 from typing import Any
 
 from pydantic import BaseModel, Field, model_validator
 
 from app.domain.quality import RULE_PARTS
 from app.domain.sampling import Sampling
+from app.domain.serving import read_names
 from app.domain.terms import CheckpointKind, Reveal
 from app.queries.batches import LaunchPage
 from app.services.eval_batches import BASE_WORD, LaunchPlan
@@ -31,6 +33,11 @@ class LaunchForm(BaseModel):
     temperature: float = Sampling.temperature
     top_p: float = Sampling.top_p
     max_new_tokens: int = Sampling.max_new_tokens
+    top_k: int = Sampling.top_k
+    repetition_penalty: float = Sampling.repetition_penalty
+    server: str = Field(default="", max_length=400)
+    served_as: str = Field(default="", max_length=10_000)
+    """One ``CHECKPOINT=NAME`` a line."""
     reveal: Reveal = Reveal.AT_CLOSE
     gold_pairs: int = 0
     repeat_pairs: int = 0
@@ -56,7 +63,7 @@ class LaunchForm(BaseModel):
             baseline=self.baseline,
             challengers=tuple(self.challengers),
             name=self.name.strip(),
-            sampling=Sampling(temperature=self.temperature, top_p=self.top_p, max_new_tokens=self.max_new_tokens),
+            sampling=Sampling(**{field.name: getattr(self, field.name) for field in fields(Sampling)}),
             replicates=self.replicates,
             votes_per_pair=self.votes_per_pair,
             seed=self.seed,
@@ -70,6 +77,8 @@ class LaunchForm(BaseModel):
             placebo_pairs=self.placebo_pairs,
             canary_pairs=self.canary_pairs,
             ask_recognised=self.ask_recognised,
+            server=self.server.strip(),
+            served_as=read_names([line for line in self.served_as.splitlines() if line.strip()]),
         )
 
 

@@ -24,6 +24,7 @@ def origin(told: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], ...]]:
         ("Who meets whom", _DESIGNS[plan["design"]]),
         ("Replicates", count(plan["replicates"])),
         ("Sampling", ", ".join(f"{name} {value}" for name, value in plan["sampling"].items())),
+        *_server(plan.get("server")),
         ("System prompt", plan["system_prompt"]),
         ("Seed", str(plan["seed"])),
         ("Launched", _moment(plan["launched_at"])),
@@ -31,8 +32,24 @@ def origin(told: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], ...]]:
         ("Software", ", ".join(f"{name} {version}" for name, version in known["software"].items())),
     ]
     yield tuple(row for row in rows if row[1])
+    served = (plan.get("server") or {}).get("models", {})
     for place, one in enumerate(known["checkpoints"]):
-        yield tuple(row for row in _checkpoint(one, "Challenger" if place else "Baseline") if row[1])
+        rows = list(_checkpoint(one, "Challenger" if place else "Baseline"))
+        there = served.get(one["fingerprint"])
+        if there:
+            rows.append(("Weights", f"not verified: what the server calls {there}"))
+        yield tuple(row for row in rows if row[1])
+
+
+def _server(server: Mapping[str, Any] | None) -> Iterator[tuple[str, str]]:
+    """Who wrote in place of the arena."""
+    if server is None:
+        return
+    software = f" ({server['software']})" if server["software"] else ""
+    unknown = "Which weights answer there cannot be checked from outside, so no checkpoint is verified by its hash."
+    yield "Responses by", f"the server at {server['url']}{software}. {unknown}"
+    for warning in server["warnings"]:
+        yield "Looked odd", warning
 
 
 def _checkpoint(one: Mapping[str, Any], place: str) -> Iterator[tuple[str, str]]:

@@ -17,6 +17,7 @@ KEYS = {
     ("checkpoints", "list"): "name kind base_model step last_of_run validation_loss effect fingerprint",
     ("batches", "list"): (
         "name id suite baseline challengers state job pairs planned_pairs settled votes simulated_votes votes_wanted"
+        " server"
     ),
 }
 lists = pytest.mark.parametrize("command", KEYS, ids=" ".join)
