@@ -47,6 +47,10 @@ class CheckpointWriteError(TrainingError):
     """The checkpoint could not be written; nothing half-written was left behind."""
 
 
+class PackError(TrainingError):
+    """A checkpoint cannot be packed in the form that was asked for; nothing half-written was left behind."""
+
+
 class ResumeError(TrainingError):
     """A run that was broken off cannot go on; the message says why. Nothing was changed."""
 
