@@ -19,6 +19,7 @@ from app.cli import (
     judges,
     judging,
     library,
+    packing,
     planning,
     raters,
     sample,
@@ -57,6 +58,7 @@ cli.add_typer(training.runs, name="runs")
 training.checkpoints.command("add")(intake.add)
 training.checkpoints.command("delete")(intake.delete)
 training.checkpoints.command("clean")(intake.clean)
+training.checkpoints.command("export")(packing.export)
 cli.add_typer(training.checkpoints, name="checkpoints")
 cli.command()(evaluating.launch)
 evaluating.batches.command("plan")(planning.batches_plan)

@@ -19,7 +19,7 @@ from app.domain.terms import JobKind, JobState
 from app.log import configure_logging, get_logger
 from app.models import Job
 from training.errors import Cancelled, TrainingError
-from worker import fetch, generate, intake, judge, snapshot, train
+from worker import fetch, generate, intake, judge, package, snapshot, train
 from worker.claim import Claim, LostJobError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ WORK: dict[JobKind, Callable[[Claim, Stop], None]] = {
     JobKind.JUDGE: judge.run,
     JobKind.SNAPSHOT: snapshot.run,
     JobKind.INTAKE: intake.run,
+    JobKind.PACKAGE: package.run,
 }
 _ASK_SECONDS = 0.5
 

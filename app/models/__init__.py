@@ -10,11 +10,13 @@ from app.models.event import Event
 from app.models.intake import Intake
 from app.models.job import Job, Worker
 from app.models.judge import Judge, JudgeCall, Judging
+from app.models.package import Package
 from app.models.pair import Pair, Tally
 from app.models.response import Response
 from app.models.run import Run, RunMetric
 from app.models.snapshot import Snapshot
 from app.models.suite import Prompt, Suite
+from app.models.trial import Trial
 from app.models.types import Table
 from app.models.verdict import Recognition, Verdict
 from app.models.voter import Voter
@@ -36,6 +38,7 @@ __all__ = [
     "Judge",
     "JudgeCall",
     "Judging",
+    "Package",
     "Pair",
     "Prompt",
     "Recognition",
@@ -48,6 +51,7 @@ __all__ = [
     "Suite",
     "Table",
     "Tally",
+    "Trial",
     "Verdict",
     "Voter",
     "Worker",

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.errors import ConflictError
 from app.domain.terms import CheckpointKind, JobState, Keep
-from app.models import BatchCheckpoint, Checkpoint, EvalBatch, Intake, Job, Response, Run
+from app.models import BatchCheckpoint, Checkpoint, EvalBatch, Intake, Job, Package, Response, Run
 from app.services.events import announce
 
 _FOLDERS = "arena_removed_folders"
@@ -116,6 +116,26 @@ def forget_upload(session: Session, intake: Intake, *, artifacts: Path) -> None:
     session.flush()
 
 
+def delete_package(session: Session, package: Package, *, artifacts: Path, now: datetime) -> None:
+    """Forget a package and its folder; the checkpoint stays.
+
+    Raises:
+        ConflictError: it is being made.
+    """
+    job = session.get(Job, package.job_id) if package.job_id else None
+    if job is not None and job.state in (JobState.QUEUED, JobState.RUNNING):
+        raise ConflictError("This package is still being made. Nothing was deleted; cancel its job first.")
+    _remove_package(session, package, artifacts)
+    announce(session, "jobs", package.id, now=now)
+    session.flush()
+
+
+def _remove_package(session: Session, package: Package, artifacts: Path) -> None:
+    if package.folder:
+        _remove_later(session, Path(package.folder), artifacts)
+    session.delete(package)
+
+
 def _spared(checkpoints: Sequence[Checkpoint], keep: Keep) -> Checkpoint | None:
     """The last, or the one with the lowest validation loss: the later of two that are equal."""
     measured = [
@@ -149,6 +169,9 @@ def _unfinished(session: Session, run: Run) -> bool:
 def _remove(session: Session, checkpoint: Checkpoint, *, artifacts: Path) -> None:
     forget = update(Intake).where(Intake.checkpoint_id == checkpoint.id).values(checkpoint_id=None)
     session.execute(forget)
+    for package in session.scalars(select(Package).where(Package.checkpoint_id == checkpoint.id)):
+        _remove_package(session, package, artifacts)
+    session.flush()
     shared = select(Checkpoint.id).where(Checkpoint.folder == checkpoint.folder, Checkpoint.id != checkpoint.id)
     if checkpoint.folder and session.scalar(shared.limit(1)) is None:
         _remove_later(session, Path(checkpoint.folder), artifacts)
