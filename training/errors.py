@@ -51,6 +51,10 @@ class PackError(TrainingError):
     """A checkpoint cannot be packed in the form that was asked for; nothing half-written was left behind."""
 
 
+class BusyError(TrainingError):
+    """A server has more to do than it can take on; ask again later."""
+
+
 class ResumeError(TrainingError):
     """A run that was broken off cannot go on; the message says why. Nothing was changed."""
 

@@ -35,7 +35,9 @@ Step = Callable[[int, int, str], None]
 """Told how far the work is: done, of how many, what happens now. What it raises stops the work."""
 
 
-def merge(base_folder: Path, adapter_folder: Path, target: Path, number_format: str, *, device: str, step: Step) -> float:
+def merge(
+    base_folder: Path, adapter_folder: Path, target: Path, number_format: str, *, device: str, step: Step
+) -> float:
     """Write base and adapter as one model into the empty folder ``target``; returns how far its logits are off.
 
     The figure is the largest difference of a next-token logit on the probes, as a share of the largest logit.

@@ -1,4 +1,4 @@
-"""A folder as a zip file that is made while it is sent: a merged model would not fit into memory, and on the disk twice."""
+"""A folder as a zip file, made while it is sent: a merged model fits neither into memory nor on the disk twice."""
 
 import io
 import zipfile

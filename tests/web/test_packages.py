@@ -19,7 +19,6 @@ from tests.factories import NOW, Study, finish_job
 from tests.fixtures import on_sqlite
 
 
-
 def packages(app: FastAPI) -> list[Package]:
     with app.state.database.session_scope(write=False) as session:
         return list(session.scalars(select(Package)))
@@ -45,7 +44,7 @@ def test_a_package_is_asked_for_watched_and_downloaded(
     assert (answer.status_code, answer.headers["location"]) == (303, f"{page}#elsewhere")
     (package,) = packages(app)
     assert (package.kind, package.number_format) == (PackageKind.MERGED, NumberFormat.BFLOAT16)
-    assert "library_name: \"transformers\"" in package.card
+    assert 'library_name: "transformers"' in package.card
     assert ", merged into its base in bfloat16." in package.card
     address = f"/packages/{package.id}/download"
     assert address not in admin.get(page).text

@@ -46,9 +46,7 @@ def checkpoint(database: Database, tiny: Tiny, home: Path) -> Checkpoint:
 
 def asked(database: Database, checkpoint: Checkpoint, kind: PackageKind) -> tuple[uuid.UUID, Claim]:
     with database.session_scope() as session:
-        made = ask_for_package(
-            session, checkpoint, kind, card="# Card\n", now=NOW, number_format=NumberFormat.BFLOAT16
-        )
+        made = ask_for_package(session, checkpoint, kind, card="# Card\n", now=NOW, number_format=NumberFormat.BFLOAT16)
     assert made.job_id is not None
     taken = claim(made.job_id, worker="here")
     assert taken is not None
