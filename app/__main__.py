@@ -24,6 +24,7 @@ from app.cli import (
     raters,
     sample,
     serve,
+    serving,
     simulating,
     study,
     tokens,
@@ -59,6 +60,7 @@ training.checkpoints.command("add")(intake.add)
 training.checkpoints.command("delete")(intake.delete)
 training.checkpoints.command("clean")(intake.clean)
 training.checkpoints.command("export")(packing.export)
+training.checkpoints.command("serve")(serving.serve)
 cli.add_typer(training.checkpoints, name="checkpoints")
 cli.command()(evaluating.launch)
 evaluating.batches.command("plan")(planning.batches_plan)

@@ -1,5 +1,6 @@
 """Requests that come one by one, answered in one batch: a thread that decodes, and a short line before it."""
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -48,6 +49,7 @@ class Service:
         self._places = places
         self._line: queue.Queue[Asked | None] = queue.Queue(maxsize=waiting)
         self._running: dict[Row, tuple[Asked, TextStream]] = {}
+        self._ending = threading.Event()
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -56,7 +58,9 @@ class Service:
 
     def stop(self) -> None:
         """End after the token in hand; whoever waits is told."""
-        self._line.put(None)
+        self._ending.set()
+        with contextlib.suppress(queue.Full):  # a full line keeps nobody waiting for it
+            self._line.put_nowait(None)
         self._thread.join()
 
     def ask(self, asked: Asked) -> None:
@@ -76,28 +80,36 @@ class Service:
 
     def _work(self) -> None:
         decoder = self._engine.decoder()
-        while self._let_in(decoder):
-            for row, (asked, _) in list(self._running.items()):
-                if asked.gone.is_set():
-                    self._end(decoder, row)
-            if self._running:
-                decoder.step()
-                self._tell(decoder)
-        for asked, _ in self._running.values():
-            asked.tell(Piece(error=BusyError("the server was stopped before this response was whole")))
+        try:
+            while not self._ending.is_set():
+                self._let_in(decoder)
+                for row, (asked, _) in list(self._running.items()):
+                    if asked.gone.is_set():
+                        self._end(decoder, row)
+                if self._running:
+                    decoder.step()
+                    self._tell(decoder)
+        finally:  # also when the device gives up: nobody may wait for ever
+            self._send_away()
 
-    def _let_in(self, decoder: Decoder) -> bool:
-        """Take who waits while there is room; with nothing to do, wait for somebody. False: it is time to end."""
-        while len(self._running) < self._places:
+    def _let_in(self, decoder: Decoder) -> None:
+        """Take who waits while there is room; with nothing to do, wait for somebody."""
+        while len(self._running) < self._places and not self._ending.is_set():
             try:
                 asked = self._line.get(block=not self._running)
             except queue.Empty:
-                break
-            if asked is None:
-                return False
-            if not asked.gone.is_set():
+                return
+            if asked is not None and not asked.gone.is_set():
                 self._begin(decoder, asked)
-        return True
+
+    def _send_away(self) -> None:
+        for asked, _ in self._running.values():
+            asked.tell(Piece(error=BusyError("the server was stopped before this response was whole")))
+        with contextlib.suppress(queue.Empty):
+            while True:
+                asked_last = self._line.get_nowait()
+                if asked_last is not None:
+                    asked_last.tell(Piece(error=BusyError("the server was stopped; nothing was generated")))
 
     def _begin(self, decoder: Decoder, asked: Asked) -> None:
         try:
