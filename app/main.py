@@ -90,7 +90,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     errors.install(app)
     for module in (
         enter, join, account, tokens, home, datasets, models, suites, intake, packages, runs, playground, batches,
-        judging, raters, judges, pairs, vote, yours, results, frozen_reports, exports, operations, ready, metrics, api_docs,
+        judging, raters, judges, pairs, vote, yours, results, frozen_reports, exports, operations, ready, metrics,
+        api_docs,
     ):  # fmt: skip
         app.include_router(module.router, include_in_schema=False)
     for documented in (api, reports):
