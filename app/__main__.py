@@ -19,11 +19,13 @@ from app.cli import (
     judges,
     judging,
     library,
+    packing,
     perplexity,
     planning,
     raters,
     sample,
     serve,
+    serving,
     simulating,
     study,
     tokens,
@@ -58,6 +60,8 @@ cli.add_typer(training.runs, name="runs")
 training.checkpoints.command("add")(intake.add)
 training.checkpoints.command("delete")(intake.delete)
 training.checkpoints.command("clean")(intake.clean)
+training.checkpoints.command("export")(packing.export)
+training.checkpoints.command("serve")(serving.serve)
 cli.add_typer(training.checkpoints, name="checkpoints")
 cli.command()(evaluating.launch)
 evaluating.batches.command("plan")(planning.batches_plan)

@@ -32,6 +32,8 @@ QUEUE_OF = {
     JobKind.SNAPSHOT: Queue.IO,
     JobKind.INTAKE: Queue.GPU,
     JobKind.PERPLEXITY: Queue.GPU,
+    JobKind.PACKAGE: Queue.GPU,
+    JobKind.TRIAL: Queue.GPU,
 }
 _UNSENT = "arena_unsent_jobs"
 _AT_ONCE = {"max_retries": 0, "interval_start": 0, "interval_step": 0, "interval_max": 0, "socket_connect_timeout": 2.0}

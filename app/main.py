@@ -30,8 +30,10 @@ from app.web import (
     metrics,
     models,
     operations,
+    packages,
     pairs,
     perplexities,
+    playground,
     raters,
     ready,
     reports,
@@ -88,8 +90,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(metrics.MeterMiddleware)
     errors.install(app)
     for module in (
-        enter, join, account, tokens, home, datasets, models, suites, intake, runs, batches, judging, raters, judges,
-        perplexities, pairs, vote, yours, results, frozen_reports, exports, operations, ready, metrics, api_docs,
+        enter, join, account, tokens, home, datasets, models, suites, intake, packages, runs, playground, batches,
+        judging, raters, judges, perplexities, pairs, vote, yours, results, frozen_reports, exports, operations, ready,
+        metrics, api_docs,
     ):  # fmt: skip
         app.include_router(module.router, include_in_schema=False)
     for documented in (api, reports):

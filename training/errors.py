@@ -47,6 +47,14 @@ class CheckpointWriteError(TrainingError):
     """The checkpoint could not be written; nothing half-written was left behind."""
 
 
+class PackError(TrainingError):
+    """A checkpoint cannot be packed in the form that was asked for; nothing half-written was left behind."""
+
+
+class BusyError(TrainingError):
+    """A server has more to do than it can take on; ask again later."""
+
+
 class ResumeError(TrainingError):
     """A run that was broken off cannot go on; the message says why. Nothing was changed."""
 

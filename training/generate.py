@@ -4,22 +4,20 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
 from training import base, chat
+from training.decoder import Decoder, Row
 from training.errors import Cancelled, ChatTemplateError, PromptError
 from training.fingerprint import fingerprint_adapter
 from training.lora import read_adapter
-from training.masked_lora import BASE, MaskedLora
-from training.sampling import Sampling, choose, penalise
-from training.slots import BUCKET, PromptMemory, Slots
-
-SMALLEST_BATCH = 4
-"""With fewer rows matrix products take another path and round differently, so idle rows fill up to this."""
+from training.masked_lora import MaskedLora
+from training.sampling import Sampling
+from training.slots import BUCKET
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,41 +45,6 @@ class Generated:
     """Tokens of the response; the end token does not count."""
     finish_reason: str
     """"stop" (the model ended it) or "length" (max_new_tokens or the context cut it)."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """A request whose turn has not come."""
-
-    request: Request
-    adapter: int
-    ids: tuple[int, ...]
-
-    @property
-    def asks(self) -> tuple[int, tuple[int, ...]]:
-        """What the model reads before the first token: the same for all replicates."""
-        return self.adapter, self.ids
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """A prompt that an adapter has read."""
-
-    asks: tuple[int, tuple[int, ...]]
-    memory: PromptMemory
-    logits: torch.Tensor
-    """[1, vocabulary] of the first token."""
-
-
-@dataclass(slots=True)
-class _Row:
-    """A response in the making."""
-
-    request: Request
-    adapter: int
-    limit: int
-    tokens: list[int] = field(default_factory=list)
-    seen: torch.Tensor | None = None
 
 
 class LocalEngine:
@@ -134,131 +97,76 @@ class LocalEngine:
             AdapterError: a request names an adapter that this engine does not have.
             Cancelled: ``should_stop`` said so between two tokens; what was yielded is kept.
         """
-        waiting = deque(_replicates_together(
-            [_Waiting(one, self._stack.index(one.adapter), self._encode(one)) for one in requests]
-        ))  # fmt: skip
-        read: _Read | None = None
-        count = max(SMALLEST_BATCH, min(batch_size, len(waiting)))
-        slots = Slots(count)
-        rows: list[_Row | None] = [None] * count
-        while waiting or any(rows):
-            while waiting and (free := _free_place(rows, batch_size)) is not None:
+        waiting = deque(_replicates_together([(request, self.row(request, sampling)) for request in requests]))
+        decoder = self.decoder(min(batch_size, len(waiting)))
+        running: dict[Row, Request] = {}
+        while waiting or running:
+            while waiting and len(running) < batch_size:
                 _check(should_stop)
-                wanted = waiting.popleft()
-                if read is None or read.asks != wanted.asks:
-                    read = self._read(wanted)
-                rows[free] = self._start(wanted, read, sampling, slots, free)
-                yield from self._harvest(rows, slots)
-            if any(rows):
+                request, row = waiting.popleft()
+                decoder.start(row)
+                running[row] = request
+                yield from self._harvest(running)
+            if running:
                 _check(should_stop)
-                self._step(rows, slots, sampling)
-                yield from self._harvest(rows, slots)
+                decoder.step()
+                yield from self._harvest(running)
             if not waiting:
-                rows = _compact(rows, slots)
+                decoder.compact()
 
-    def _encode(self, request: Request) -> tuple[int, ...]:
+    def decoder(self, places: int = 0) -> Decoder:
+        """A batch on this engine, at first with so many places."""
+        return Decoder(self._model, self._stack, self._ends, places=places)
+
+    def row(self, request: Request, sampling: Sampling) -> Row:
+        """A conversation, ready to be decoded.
+
+        Raises:
+            PromptError: it does not fit the context or the chat template.
+            AdapterError: it names an adapter that this engine does not have.
+        """
+        index = self._stack.index(request.adapter)
         try:
             ids = chat.encode_prompt(self._tokenizer, request.messages)
         except ChatTemplateError as error:
             raise PromptError(request.key, error.message) from error
+        return self._row(request.key, ids, index, sampling, request.seed)
+
+    def text_row(self, key: str, prompt: str, adapter: str | None, sampling: Sampling, seed: int) -> Row:
+        """A plain text that is to be continued, without any chat template.
+
+        Raises:
+            PromptError: it is empty or does not fit the context; names the key.
+            AdapterError: there is no such adapter.
+        """
+        ids = list(self._tokenizer(prompt)["input_ids"])
+        if not ids:
+            raise PromptError(key, "the prompt is empty")
+        return self._row(key, ids, self._stack.index(adapter), sampling, seed)
+
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """What tokens of a response say, without special ones."""
+        return self._tokenizer.decode(list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+    def _row(self, key: str, ids: Sequence[int], adapter: int, sampling: Sampling, seed: int) -> Row:
         if len(ids) >= self._context:
-            raise PromptError(
-                request.key, f"the prompt has {len(ids)} tokens and the model's context holds {self._context}"
-            )
-        return tuple(ids)
+            raise PromptError(key, f"the prompt has {len(ids)} tokens and the model's context holds {self._context}")
+        return Row(tuple(ids), adapter, sampling, seed, limit=min(sampling.max_new_tokens, self._context - len(ids)))
 
-    @torch.inference_mode()
-    def _read(self, wanted: _Waiting) -> _Read:
-        """Read a prompt, by itself, so that its numbers are its own whoever else is in the batch."""
-        memory = PromptMemory()
-        inputs = torch.tensor([wanted.ids], device=self._device)
-        self._stack.set_rows([wanted.adapter])
-        logits = self._model(
-            input_ids=inputs,
-            position_ids=torch.arange(len(wanted.ids), device=self._device)[None],
-            attention_mask=_causal(len(wanted.ids), self._device),
-            past_key_values=memory,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
-        return _Read(wanted.asks, memory, logits)
-
-    @torch.inference_mode()
-    def _start(self, wanted: _Waiting, read: _Read, sampling: Sampling, slots: Slots, place: int) -> _Row:
-        """Put what was read into a slot and choose the first token."""
-        row = _Row(wanted.request, wanted.adapter, min(sampling.max_new_tokens, self._context - len(wanted.ids)))
-        slots.put(place, read.memory)
-        if sampling.repetition_penalty != 1:
-            row.seen = torch.zeros(read.logits.shape[-1], dtype=torch.bool, device=self._device)
-            row.seen[list(wanted.ids)] = True
-        self._choose(read.logits, [row], sampling)
-        return row
-
-    @torch.inference_mode()
-    def _step(self, rows: Sequence[_Row | None], slots: Slots, sampling: Sampling) -> None:
-        """One token for every row; free places compute along and are ignored."""
-        positions, mask = slots.start_step(self._device)
-        inputs = torch.tensor([[row.tokens[-1] if row else 0] for row in rows], device=self._device)
-        self._stack.set_rows([row.adapter if row else BASE for row in rows])
-        logits = self._model(
-            input_ids=inputs,
-            position_ids=positions,
-            attention_mask=mask,
-            past_key_values=slots,
-            use_cache=True,
-        ).logits[:, -1]
-        live = [place for place, row in enumerate(rows) if row]
-        self._choose(logits[live], [row for row in rows if row], sampling)
-
-    def _choose(self, logits: torch.Tensor, rows: Sequence[_Row], sampling: Sampling) -> None:
-        if sampling.repetition_penalty != 1:
-            seen = torch.stack([row.seen for row in rows if row.seen is not None])
-            logits = penalise(logits, seen, sampling.repetition_penalty)
-        seeds = [row.request.seed for row in rows]
-        steps = [len(row.tokens) for row in rows]
-        for row, token in zip(rows, choose(logits, sampling, seeds, steps).tolist(), strict=True):
-            row.tokens.append(token)
-            if row.seen is not None:
-                row.seen[token] = True
-
-    def _harvest(self, rows: list[_Row | None], slots: Slots) -> Iterator[Generated]:
-        """Hand out what is finished and free its place."""
-        for place, row in enumerate(rows):
-            if row is not None and (done := self._finished(row)) is not None:
-                yield done
-                rows[place] = None
-                slots.free(place)
-
-    def _finished(self, row: _Row) -> Generated | None:
-        stopped = row.tokens[-1] in self._ends
-        if not stopped and len(row.tokens) < row.limit:
-            return None
-        tokens = row.tokens[:-1] if stopped else row.tokens
-        text = self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return Generated(row.request.key, text, len(tokens), "stop" if stopped else "length")
+    def _harvest(self, running: dict[Row, Request]) -> Iterator[Generated]:
+        """Hand out what is finished."""
+        for row, request in list(running.items()):
+            if row.finish_reason:
+                del running[row]
+                yield Generated(request.key, self.text_of(row.tokens), len(row.tokens), row.finish_reason)
 
 
-def _replicates_together(waiting: Sequence[_Waiting]) -> list[_Waiting]:
+def _replicates_together(waiting: Sequence[tuple[Request, Row]]) -> list[tuple[Request, Row]]:
     """In the order of their first, so that a prompt is read once and only one need be kept."""
-    groups: dict[tuple[int, tuple[int, ...]], list[_Waiting]] = {}
+    groups: dict[tuple[int, tuple[int, ...]], list[tuple[Request, Row]]] = {}
     for one in waiting:
-        groups.setdefault(one.asks, []).append(one)
+        groups.setdefault(one[1].asks, []).append(one)
     return [one for group in groups.values() for one in group]
-
-
-def _free_place(rows: Sequence[_Row | None], batch_size: int) -> int | None:
-    return next((place for place, row in enumerate(rows[:batch_size]) if row is None), None)
-
-
-def _compact(rows: list[_Row | None], slots: Slots) -> list[_Row | None]:
-    """Drop finished rows once nobody is waiting for their places, down to the smallest batch."""
-    live = [place for place, row in enumerate(rows) if row]
-    idle = [place for place, row in enumerate(rows) if not row]
-    kept = [*live, *idle[: max(0, SMALLEST_BATCH - len(live))]]
-    if not live or len(kept) == len(rows):
-        return rows
-    slots.keep(kept)
-    return [rows[place] for place in kept]
 
 
 def context_of(config: object) -> int:
@@ -267,11 +175,6 @@ def context_of(config: object) -> int:
     window = getattr(config, "sliding_window", None)
     slides = "sliding_attention" in (getattr(config, "layer_types", None) or ["sliding_attention"])
     return min(context, window) if window and slides else context
-
-
-def _causal(length: int, device: torch.device) -> torch.Tensor:
-    """Lower triangle [1, 1, length, length], given explicitly so that the model does not ask its cache."""
-    return torch.ones(length, length, dtype=torch.bool, device=device).tril()[None, None]
 
 
 def _check(should_stop: Callable[[], bool]) -> None:

@@ -68,6 +68,12 @@ class Slots:
         self.lengths = [self.lengths[row] for row in rows]
         self._row_index = torch.arange(len(rows))
 
+    def grow(self, rows: int) -> None:
+        """Add so many free slots behind the others."""
+        self.lengths += [0] * rows
+        self._layers = [(_taller(keys, rows), _taller(values, rows)) for keys, values in self._layers]
+        self._row_index = torch.arange(len(self.lengths))
+
     def start_step(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Make room for one more token per row; (positions [rows, 1], mask [rows, 1, 1, width]).
 
@@ -101,6 +107,10 @@ class Slots:
 
 def _empty(rows: int, like: torch.Tensor) -> torch.Tensor:
     return like.new_zeros(rows, like.shape[1], BUCKET, like.shape[3])
+
+
+def _taller(tensor: torch.Tensor, rows: int) -> torch.Tensor:
+    return torch.cat([tensor, tensor.new_zeros(rows, *tensor.shape[1:])])
 
 
 def _widen(tensor: torch.Tensor, positions: int) -> torch.Tensor:

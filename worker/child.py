@@ -19,7 +19,7 @@ from app.domain.terms import JobKind, JobState
 from app.log import configure_logging, get_logger
 from app.models import Job
 from training.errors import Cancelled, TrainingError
-from worker import fetch, generate, intake, judge, perplexity, snapshot, train
+from worker import fetch, generate, intake, judge, package, perplexity, snapshot, train, trial
 from worker.claim import Claim, LostJobError
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ WORK: dict[JobKind, Callable[[Claim, Stop], None]] = {
     JobKind.SNAPSHOT: snapshot.run,
     JobKind.INTAKE: intake.run,
     JobKind.PERPLEXITY: perplexity.run,
+    JobKind.PACKAGE: package.run,
+    JobKind.TRIAL: trial.run,
 }
 _ASK_SECONDS = 0.5
 

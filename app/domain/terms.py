@@ -63,6 +63,8 @@ class TokenScope(StrEnum):
     VOTE = "vote"
     RESULTS = "results"
     METRICS = "metrics"
+    COMPLETE = "complete"
+    """Ask checkpoints that `./arena checkpoints serve` serves."""
 
 
 class ReasonTag(StrEnum):
@@ -109,6 +111,25 @@ class IntakeState(StrEnum):
     CHECKING = "checking"
     READY = "ready"
     REFUSED = "refused"
+
+
+class PackageKind(StrEnum):
+    """In which form a checkpoint leaves the arena."""
+
+    ADAPTER = "adapter"
+    """As peft reads it."""
+    MERGED = "merged"
+    """Base and adapter as one full model."""
+    GGUF = "gguf"
+    """The adapter as llama.cpp reads it."""
+
+
+class NumberFormat(StrEnum):
+    """How a weight is written."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
 
 
 class Keep(StrEnum):
@@ -217,6 +238,10 @@ class JobKind(StrEnum):
     """Checks an uploaded checkpoint before anything else may touch it."""
     PERPLEXITY = "perplexity"
     """Measures the loss of checkpoints on a file of a dataset."""
+    PACKAGE = "package"
+    """Makes a checkpoint ready to be taken elsewhere."""
+    TRIAL = "trial"
+    """Puts one prompt to some checkpoints on the playground."""
 
 
 class Queue(StrEnum):

@@ -10,12 +10,14 @@ from app.models.event import Event
 from app.models.intake import Intake
 from app.models.job import Job, Worker
 from app.models.judge import Judge, JudgeCall, Judging
+from app.models.package import Package
 from app.models.pair import Pair, Tally
 from app.models.perplexity import Perplexity
 from app.models.response import Response
 from app.models.run import Run, RunMetric
 from app.models.snapshot import Snapshot
 from app.models.suite import Prompt, Suite
+from app.models.trial import Trial
 from app.models.types import Table
 from app.models.verdict import Recognition, Verdict
 from app.models.voter import Voter
@@ -37,6 +39,7 @@ __all__ = [
     "Judge",
     "JudgeCall",
     "Judging",
+    "Package",
     "Pair",
     "Perplexity",
     "Prompt",
@@ -50,6 +53,7 @@ __all__ = [
     "Suite",
     "Table",
     "Tally",
+    "Trial",
     "Verdict",
     "Voter",
     "Worker",

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from app.domain.errors import ConflictError
 from app.domain.terms import CheckpointKind, JobState, Keep
-from app.models import BatchCheckpoint, Checkpoint, EvalBatch, Intake, Job, Perplexity, Response, Run
+from app.models import BatchCheckpoint, Checkpoint, EvalBatch, Intake, Job, Package, Perplexity, Response, Run
 from app.services.events import announce
 
 _FOLDERS = "arena_removed_folders"
@@ -142,6 +142,26 @@ def _last_written(folder: Path) -> float:
         return math.inf
 
 
+def delete_package(session: Session, package: Package, *, artifacts: Path, now: datetime) -> None:
+    """Forget a package and its folder; the checkpoint stays.
+
+    Raises:
+        ConflictError: it is being made.
+    """
+    job = session.get(Job, package.job_id) if package.job_id else None
+    if job is not None and job.state in (JobState.QUEUED, JobState.RUNNING):
+        raise ConflictError("This package is still being made. Nothing was deleted; cancel its job first.")
+    _remove_package(session, package, artifacts)
+    announce(session, "jobs", package.id, now=now)
+    session.flush()
+
+
+def _remove_package(session: Session, package: Package, artifacts: Path) -> None:
+    if package.folder:
+        _remove_later(session, Path(package.folder), artifacts)
+    session.delete(package)
+
+
 def _spared(checkpoints: Sequence[Checkpoint], keep: Keep) -> Checkpoint | None:
     """The last, or the one with the lowest validation loss: the later of two that are equal."""
     measured = [
@@ -176,6 +196,9 @@ def _remove(session: Session, checkpoint: Checkpoint, *, artifacts: Path) -> Non
     _forget_perplexities(session, checkpoint)
     forget = update(Intake).where(Intake.checkpoint_id == checkpoint.id).values(checkpoint_id=None)
     session.execute(forget)
+    for package in session.scalars(select(Package).where(Package.checkpoint_id == checkpoint.id)):
+        _remove_package(session, package, artifacts)
+    session.flush()
     shared = select(Checkpoint.id).where(Checkpoint.folder == checkpoint.folder, Checkpoint.id != checkpoint.id)
     if checkpoint.folder and session.scalar(shared.limit(1)) is None:
         _remove_later(session, Path(checkpoint.folder), artifacts)

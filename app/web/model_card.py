@@ -5,7 +5,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from app.queries.model_card import CardResult, ModelCard
+from sqlalchemy.orm import Session
+
+from app.domain.terms import NumberFormat, PackageKind
+from app.models import Checkpoint
+from app.queries.checkpoints import checkpoint_page
+from app.queries.model_card import CardResult, ModelCard, model_card
 from app.web.filters import count, number, percent, span
 from app.web.markdown_text import escaped
 
@@ -21,9 +26,39 @@ _LIMITS = (
 )
 
 
-def card_of(card: ModelCard) -> str:
-    """The whole file, a README.md for a model repository."""
-    return "\n\n".join([f"---\n{_yaml(_front(card))}---", *_body(card)]) + "\n"
+_LIBRARIES = {PackageKind.ADAPTER: "peft", PackageKind.MERGED: "transformers", PackageKind.GGUF: "gguf"}
+
+
+def card_for_package(
+    session: Session, checkpoint: Checkpoint, kind: PackageKind, number_format: NumberFormat = NumberFormat.FLOAT32
+) -> str:
+    """The card that goes along with a package; of an adapter from elsewhere it says what is known here, and no more."""
+    if checkpoint.run_id is not None:
+        return card_of(model_card(session, checkpoint.id), kind, number_format)
+    known = checkpoint_page(session, checkpoint.id).checkpoint
+    front = {
+        "base_model": known.base_model, "library_name": _LIBRARIES[kind], "license": "unknown",
+        "pipeline_tag": "text-generation", "tags": ["lora", "brie-arena"],
+    }  # fmt: skip
+    what = f"A LoRA adapter on {escaped(known.base_model)} that was trained elsewhere{_form(kind, number_format)}."
+    facts = _list(("Fingerprint", f"`{known.fingerprint}`"))
+    unknown = "What it was trained on is not known to the arena."
+    return "\n\n".join([f"---\n{_yaml(front)}---", f"# {escaped(known.name)}", what, facts, unknown]) + "\n"
+
+
+def card_of(
+    card: ModelCard, kind: PackageKind = PackageKind.ADAPTER, number_format: NumberFormat = NumberFormat.FLOAT32
+) -> str:
+    """The whole file, a README.md for a model repository that holds the checkpoint in this form."""
+    front = _front(card) | {"library_name": _LIBRARIES[kind]}
+    return "\n\n".join([f"---\n{_yaml(front)}---", *_body(card, _form(kind, number_format))]) + "\n"
+
+
+def _form(kind: PackageKind, number_format: NumberFormat) -> str:
+    """How a package differs from the adapter that was trained, as the end of a sentence."""
+    if kind is PackageKind.MERGED:
+        return f", merged into its base in {number_format}"
+    return ", written for llama.cpp" if kind is PackageKind.GGUF else ""
 
 
 def _front(card: ModelCard) -> dict[str, Any]:
@@ -57,11 +92,11 @@ def _metric(matchup: Mapping[str, Any], what: str) -> str:
     return f"{what} to {matchup['baseline']}, fixed range {span(*matchup['raters']['all']['fixed'])}"
 
 
-def _body(card: ModelCard) -> Iterator[str]:
+def _body(card: ModelCard, form: str) -> Iterator[str]:
     checkpoint, run = card.page.checkpoint, card.run
     yield f"# {escaped(card.name)}"
     on, run_name = escaped(card.base_hub_id or card.base_model), escaped(checkpoint.run_name)
-    yield f"A LoRA adapter on {on}, saved after step {count(checkpoint.step)} of the run {run_name}." + (
+    yield f"A LoRA adapter on {on}, saved after step {count(checkpoint.step)} of the run {run_name}{form}." + (
         "" if checkpoint.is_last else " It is not the last of its run."
     )
     yield "## What came of it"

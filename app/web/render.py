@@ -34,6 +34,7 @@ _PAGES = (
     ("/models", "Base models"),
     ("/runs", "Runs"),
     ("/checkpoints", "Checkpoints"),
+    ("/playground", "Playground"),
     ("/suites", "Suites"),
     ("/batches", "Eval batches"),
     ("/raters", "Raters"),

@@ -14,6 +14,7 @@ from app.models import Run
 from app.queries.checkpoints import checkpoint_page, checkpoints_page
 from app.queries.intake import uploads_of
 from app.queries.model_card import model_card
+from app.queries.packages import packages_of
 from app.queries.perplexities import of_checkpoint
 from app.queries.runs import run_page, runs_page
 from app.queries.trajectory import trajectories
@@ -113,5 +114,5 @@ def checkpoint_card(_: AdminDep, session: ReadDep, checkpoint_id: uuid.UUID) -> 
 def checkpoint(request: Request, _: AdminDep, session: ReadDep, checkpoint_id: uuid.UUID) -> Response:
     """One checkpoint with its lineage."""
     page, uploads = checkpoint_page(session, checkpoint_id), uploads_of(session, checkpoint_id)
-    measured = of_checkpoint(session, checkpoint_id)
-    return render(request, "checkpoints/one.html", page=page, uploads=uploads, measured=measured)
+    measured, packages = of_checkpoint(session, checkpoint_id), packages_of(session, checkpoint_id)
+    return render(request, "checkpoints/one.html", page=page, uploads=uploads, measured=measured, packages=packages)

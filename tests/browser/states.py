@@ -28,6 +28,7 @@ from tests.browser import (
     reporting,
     telling,
     texts,
+    trying,
 )
 from tests.browser.arena import SCRIPT, Arena, Writer
 from tests.browser.page import Page
@@ -453,6 +454,7 @@ STATES: dict[str, Callable[[Arena], list[Page]]] = {
         telling.could_tell,
         judged.judged,
         bringing.brought,
+        trying.tried,
         reporting.reported,
         figures.figures,
         many_checkpoints.many_checkpoints,

@@ -17,6 +17,8 @@ ROW_OF = {
     terms.CheckpointKind: "checkpoint",
     terms.RunKind: "run",
     terms.Design: "eval batch",
+    terms.PackageKind: "package",
+    terms.NumberFormat: "package",
     terms.PairKind: "pair",
     terms.VoterKind: "voter",
     terms.Side: "side",

@@ -119,7 +119,7 @@ def test_a_response_stops_at_the_end_token_or_at_the_limit(engine: LocalEngine) 
 
 
 def test_the_context_cuts_a_response_and_refuses_a_prompt_by_key(engine: LocalEngine) -> None:
-    overhead = len(engine._encode(Request("k", None, ask(""), 0)))
+    overhead = len(engine.row(Request("k", None, ask(""), 0), Sampling()).ids)
     nearly = [Request(str(seed), None, ask("x" * (4096 - overhead - 3)), seed) for seed in range(4)]
     responses = run(engine, nearly, Sampling(max_new_tokens=50), 4).values()
     assert max(response.token_count for response in responses) == 3

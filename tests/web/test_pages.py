@@ -7,15 +7,18 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from app.config import DATA
-from app.domain.terms import Choice, Split
-from app.models import Dataset, Run
-from app.services import accounts, eval_batches, invites, judging, runs
+from app.domain.sampling import Sampling
+from app.domain.terms import Choice, PackageKind, Split
+from app.models import Checkpoint, Dataset, Package, Run
+from app.services import accounts, eval_batches, invites, judging, packages, runs, trials
 from app.services.base_models import add_base_model, mark_failed
 from app.services.checkpoints import register_adapter
 from app.services.eval_batches import LaunchPlan
 from app.services.shipped import import_shipped
+from app.services.trials import Asked
 from tests.factories import (
     NOW,
     RULES,
@@ -36,6 +39,15 @@ from tests.web.addresses import addresses, filled
 EVENTS = "/live"
 
 
+def a_package(session: Session, checkpoint: Checkpoint, artifacts: Path) -> Package:
+    """One that can be downloaded."""
+    package = packages.ask_for_package(session, checkpoint, PackageKind.ADAPTER, card="# Card", now=NOW)
+    folder = artifacts / "packages" / package.id.hex
+    folder.mkdir(parents=True)
+    packages.packed(session, package, folder=folder, size_bytes=1, off=None, now=NOW)
+    return package
+
+
 def ids_of(app: FastAPI, study: Study) -> dict[str, object]:
     with app.state.database.session_scope() as session:
         admin = accounts.the_admin(session, now=NOW)
@@ -51,6 +63,10 @@ def ids_of(app: FastAPI, study: Study) -> dict[str, object]:
             "suite_id": study.suite.id,
             "checkpoint_id": study.adapters[0].id,
             "intake_id": stored_intake(session, checkpoint_id=study.adapters[0].id).id,
+            "package_id": a_package(session, session.merge(study.adapters[0]), app.state.settings.artifacts).id,
+            "trial_id": trials.start(
+                session, admin, Asked("Why?", (study.adapters[0].id,), Sampling(), seed=1), now=NOW
+            ).id,
             "pair_id": pairs_of(session, study.batch)[0].id,
             "run_id": study.adapters[0].run_id,
             "dataset_id": session.scalars(select(Dataset.id)).first(),
