@@ -35,6 +35,8 @@ from app.web import (
     ready,
     reports,
     results,
+    retraining,
+    run_comparison,
     runs,
     suites,
     tokens,
@@ -87,8 +89,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(metrics.MeterMiddleware)
     errors.install(app)
     for module in (
-        enter, join, account, tokens, home, datasets, models, suites, intake, runs, batches, judging, raters, judges,
-        pairs, vote, yours, results, frozen_reports, exports, operations, ready, metrics, api_docs,
+        enter, join, account, tokens, home, datasets, models, suites, intake, run_comparison, runs, retraining,
+        batches, judging, raters, judges, pairs, vote, yours, results, frozen_reports, exports, operations, ready,
+        metrics, api_docs,
     ):  # fmt: skip
         app.include_router(module.router, include_in_schema=False)
     for documented in (api, reports):

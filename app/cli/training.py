@@ -16,10 +16,11 @@ from app.cli.prepare import prepare
 from app.config import DATA
 from app.db import session_scope
 from app.domain.recipes import find_recipe
+from app.domain.terms import Split
 from app.queries.checkpoints import checkpoint_page, checkpoint_rows
 from app.queries.lookup import find_checkpoint, find_run
 from app.queries.model_card import model_card
-from app.queries.runs import run_page, run_rows
+from app.queries.runs import losses, run_page, run_rows
 from app.services.runs import cancel_run, launch_sweep
 from app.web.model_card import card_of
 
@@ -91,6 +92,7 @@ def runs_show(name: str, as_json: JsonFlag = False) -> None:
     prepare()
     with session_scope(write=False) as session:
         page = run_page(session, find_run(session, name).id)
+        trained = losses(session, page.run.id, Split.TRAIN)
     job = page.run.job
     shown = {
         "name": page.run.name,
@@ -106,7 +108,7 @@ def runs_show(name: str, as_json: JsonFlag = False) -> None:
         "dtype": page.dtype,
         "peak_memory_bytes": page.peak_memory_bytes,
         "notes": list(page.notes),
-        "train": [{"step": point.step, "loss": point.loss} for point in page.train],
+        "train": [{"step": point.step, "loss": point.loss} for point in trained],
         "validation": [{"step": point.step, "loss": point.loss} for point in page.validation],
         "checkpoints": [checkpoint.name for checkpoint in page.checkpoints],
     }

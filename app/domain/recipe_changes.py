@@ -21,7 +21,7 @@ _NAMES = frozenset({"name", "description", "kind", "dataset", "base_model"})
 
 @dataclass(frozen=True)
 class Difference:
-    """A key that is not the same in all recipes, with its value in each as TOML writes it; None where it is not set."""
+    """A key that differs between recipes, with its value in each as a page shows it; None where it is not set."""
 
     key: str
     values: tuple[str | None, ...]
@@ -43,12 +43,11 @@ def differences(recipes: Sequence[Mapping[str, Any]]) -> tuple[Difference, ...]:
     """
     flattened = [dict(flat(recipe)) for recipe in recipes]
     keys = dict.fromkeys(key for one in flattened for key in one)
-    found = []
-    for key in keys:
-        values = tuple(written(one[key]) if key in one else None for one in flattened)
-        if key not in _NAMES and len(set(values)) > 1:
-            found.append(Difference(key, values))
-    return tuple(found)
+    return tuple(
+        Difference(key, tuple(shown(one[key]) if key in one else None for one in flattened))
+        for key in keys
+        if key not in _NAMES and len({written(one[key]) if key in one else None for one in flattened}) > 1
+    )
 
 
 def setting(text: str) -> tuple[str, Any]:
@@ -121,6 +120,11 @@ def written(value: Any) -> str:
             return f"{{{', '.join(f'{_key(key)} = {written(one)}' for key, one in value.items())}}}"
         case _:
             return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def shown(value: Any) -> str:
+    """A value for people: as TOML writes it, a text without its quotes."""
+    return value if isinstance(value, str) else written(value)
 
 
 def _key(key: str) -> str:

@@ -63,7 +63,7 @@ class RunMetric(Table):
 
 
 class RunLine(Table):
-    """One line of a run's log. In the database: the worker that trains may be another machine than the one that shows."""
+    """One line of a run's log, kept here since the worker that trains may be on another machine."""
 
     __tablename__ = "run_line"
     __table_args__ = (Index("ix_run_line_run_id_id", "run_id", "id"),)

@@ -76,18 +76,17 @@ def curves(session: Session, run_ids: Sequence[uuid.UUID], view: View, *, last: 
         last: where the axis ends at least, such as the last step that is planned.
     """
     axis = RunMetric.step if view.axis is Axis.STEPS else RunMetric.tokens
-    measured = session.execute(
-        select(func.min(axis), func.max(axis)).where(RunMetric.run_id.in_(run_ids), axis.is_not(None))
-    ).one()
-    extent = Extent(measured[0] or 0, max(measured[1] or 0, last))
+    measured = session.scalar(select(func.max(axis)).where(RunMetric.run_id.in_(run_ids))) or 0
+    extent = Extent(0, max(measured, last))
     first = extent.first if view.first is None else max(view.first, extent.first)
     end = extent.last if view.last is None else min(view.last, extent.last)
     said = ""
     if end <= first and not view.is_whole:
-        said = f"There is nothing between {view.first or 0:,} and {end if view.last is None else view.last:,}: all of it is shown."
+        asked = f"{view.first or 0} and {extent.last if view.last is None else view.last}"
+        said = f"There is nothing to draw between {asked} {view.axis}: all of it is shown."
         view, first, end = replace(view, first=None, last=None), extent.first, extent.last
     # Where nothing was measured yet, more places would be left empty than filled.
-    width = bucket_width(first, min(end, measured[1] or 0))
+    width = bucket_width(first, min(end, measured))
     found = session.execute(_places(run_ids, axis, first, end, width)).all()
     by_run = {run_id: _of_run([row for row in found if row.run_id == run_id]) for run_id in run_ids}
     return Curves(view, extent, Extent(first, end), width, by_run, said)
@@ -116,9 +115,7 @@ def _places(run_ids: Sequence[uuid.UUID], axis: Any, first: int, last: int, widt
 
 def _of_run(rows: Sequence[Any]) -> RunCurves:
     losses = {
-        split: tuple(
-            Place(float(row.x), row.loss, row.lowest, row.highest) for row in rows if row.split is split
-        )
+        split: tuple(Place(float(row.x), row.loss, row.lowest, row.highest) for row in rows if row.split is split)
         for split in Split
     }
     train = [row for row in rows if row.split is Split.TRAIN]

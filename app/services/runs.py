@@ -91,7 +91,7 @@ def launch_sweep(
     ``came_from``: the run whose recipe was changed for them.
 
     Raises:
-        BadInputError, NotFoundError, ConflictError: as there, in ``variants`` and in ``check_recipe``; none was launched.
+        BadInputError, NotFoundError, ConflictError: as there, in ``variants`` and ``check_recipe``; none was launched.
     """
     wanted = variants(recipe)
     for one in wanted:

@@ -1,0 +1,86 @@
+"""Training a run again with changes."""
+
+import uuid
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from pydantic import BaseModel
+from pydantic import Field as Limited
+from sqlalchemy.orm import Session
+from starlette.responses import RedirectResponse, Response
+
+from app.domain.errors import ConflictError, NotFoundError
+from app.queries.retraining import Retraining, retraining
+from app.services.runs import launch_sweep, next_name
+from app.web.again_form import FIELDS, AgainForm, Read, filled_form, first_form, read_form
+from app.web.deps import AdminDep, NowDep, ReadDep, WriteDep
+from app.web.render import render
+
+router = APIRouter()
+_LONGEST = 20_000
+
+
+class Sent(BaseModel):
+    """The form as a browser sends it; a field that is left out is as it was."""
+
+    name: str | None = Limited(default=None, max_length=200)
+    r: str | None = Limited(default=None, max_length=400)
+    lora_alpha: str | None = Limited(default=None, max_length=400)
+    learning_rate: str | None = Limited(default=None, max_length=400)
+    num_train_epochs: str | None = Limited(default=None, max_length=400)
+    max_length: str | None = Limited(default=None, max_length=400)
+    per_device_train_batch_size: str | None = Limited(default=None, max_length=400)
+    gradient_accumulation_steps: str | None = Limited(default=None, max_length=400)
+    seed: str | None = Limited(default=None, max_length=400)
+    dataset: str | None = Limited(default=None, max_length=400)
+    base_model: str | None = Limited(default=None, max_length=400)
+    toml: str | None = Limited(default=None, max_length=_LONGEST)
+
+
+@router.get("/runs/{run_id}/again")
+def again(request: Request, _: AdminDep, session: ReadDep, run_id: uuid.UUID) -> Response:
+    """The form with the recipe of the run."""
+    found = retraining(session, run_id)
+    return _shown(request, found, _first(session, found), Read())
+
+
+@router.post("/runs/{run_id}/again")
+def train_again(
+    request: Request, _: AdminDep, session: WriteDep, now: NowDep, run_id: uuid.UUID, sent: Annotated[Sent, Form()]
+) -> Response:
+    """Launch what the form asks for, or show it again with what is wrong."""
+    found = retraining(session, run_id)
+    before = _first(session, found)
+    form = filled_form(before, sent.model_dump(exclude_none=True))
+    read = read_form(before, form)
+    if read.recipe is None:
+        return _shown(request, found, form, read)
+    name = form.values["name"].strip()
+    try:
+        with session.begin_nested():  # of a sweep, none or all
+            launched = launch_sweep(session, read.recipe, now=now, name=name, came_from=found.run)
+    except (ConflictError, NotFoundError) as error:
+        field = "name" if isinstance(error, ConflictError) and repr(name) in error.message else ""
+        read.problems[field] = error.message
+        return _shown(request, found, form, read)
+    return RedirectResponse(f"/runs/{launched[0].id}" if len(launched) == 1 else "/runs", status_code=303)
+
+
+def _first(session: Session, found: Retraining) -> AgainForm:
+    name = next_name(session, found.run.name)
+    return first_form(found.run.recipe, name=name, dataset=found.dataset, base_model=found.base_model)
+
+
+def _shown(request: Request, found: Retraining, form: AgainForm, read: Read) -> Response:
+    return render(
+        request,
+        "runs/again.html",
+        status=HTTPStatus.UNPROCESSABLE_ENTITY if read.problems else HTTPStatus.OK,
+        run=found.run,
+        form=form,
+        problems=read.problems,
+        fields=[(name, label) for name, (_, label) in FIELDS.items()],
+        datasets=found.datasets,
+        base_models=found.base_models,
+    )
