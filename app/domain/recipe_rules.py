@@ -102,9 +102,11 @@ def _fault(key: str, value: Any, rule: Rule) -> str:
     if rule.choices:
         allowed = " or ".join(f'"{choice}"' for choice in rule.choices)
         return "" if value in rule.choices else f"{key} must be {allowed}, not {written(value)}."
-    if kind is float and type(value) is int:
-        value = float(value)
-    fits = type(value) is kind and (kind not in {int, float} or rule.low <= value <= rule.high)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind in {int, float}:
+        fits = number and (kind is float or isinstance(value, int)) and rule.low <= value <= rule.high
+    else:
+        fits = isinstance(value, kind)
     return "" if fits else f"{key} must be {_KINDS[kind]}{_range(rule)}, not {written(value)}."
 
 
@@ -113,4 +115,4 @@ def _range(rule: Rule) -> str:
 
 
 def _figure(value: float) -> str:
-    return f"{value:,.0f}" if value == round(value) else written(float(value))
+    return f"{int(value):,}" if value == int(value) else written(float(value))

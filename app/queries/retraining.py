@@ -32,7 +32,8 @@ def retraining(session: Session, run_id: uuid.UUID) -> Retraining:
         raise NotFoundError("There is no such run. The list of runs shows what exists.")
     names = select(Dataset.id, Dataset.name, Dataset.version).order_by(Dataset.name, Dataset.version.desc())
     datasets = {id_: f"{name}@{version}" for id_, name, version in session.execute(names)}
-    base_models = dict(session.execute(select(BaseModel.id, BaseModel.name).order_by(BaseModel.name)).tuples())
+    models = session.execute(select(BaseModel.id, BaseModel.name).order_by(BaseModel.name))
+    base_models = dict(models.tuples().all())
     return Retraining(
         run=run,
         dataset=datasets[run.dataset_id],

@@ -86,7 +86,7 @@ def comparison(session: Session, run_ids: Sequence[uuid.UUID], view: View, *, no
         "base model": tuple(rows[run_id].base_model for run_id in chosen),
         "device": tuple(stored[run_id].device or None for run_id in chosen),
     }
-    others = tuple(Difference(key, values) for key, values in applied.items() if len(set(values)) > 1)
+    others = tuple(Difference(key, values) for key, values in applied.items() if len(set(values) - {None}) > 1)
     return Comparison(
         compared, len(asked) - len(chosen), (*differences(recipes), *others), curves(session, chosen, view)
     )

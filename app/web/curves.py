@@ -6,6 +6,7 @@ As in ``app/web/charts.py`` x is a percentage of the drawing's width and y is in
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from urllib.parse import urlencode
 
 from app.domain.curves import Place, smoothed, smoothing_span
@@ -16,6 +17,12 @@ from app.web.charts import Tick, nice_ticks, path_of
 
 _NEAR = 15.0
 """Pixels between two labels at the ends of lines."""
+_BESIDE = 6.0
+"""Percent between two ends of lines whose numbers could meet."""
+_LONGEST = 12
+"""Characters of a name at the end of a line; the key has the whole name."""
+_TICKS, _SMALL_HEIGHT = 4, 120
+"""Drawings that are lower than this have half as many ticks."""
 _DECADE = 10.0
 _SMALL = 1e-3
 _UNITS = ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k"))
@@ -34,7 +41,8 @@ class Series:
     """Whether the lowest and highest value of each place are drawn behind the line."""
     dots: bool = False
     number: int | None = None
-    """Of the run, which stands at the end of its line."""
+    """Of the run, which stands at the end of its line, and before what tells its name from the others."""
+    short: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,7 @@ class Line:
     band: str
     dots: tuple[tuple[float, float], ...]
     number: int | None
+    short: str
     end: tuple[float, float]
     """(percent, pixels) of the last place; ``label_y`` is near it, where no other label is."""
     label_y: float
@@ -74,7 +83,8 @@ def curve_plot(series: Iterable[Series], window: Extent, *, log: bool = False, h
         return None
     low = min(place.low if one.band else place.mean for one, places in kept for place in places)
     high = max(place.high if one.band else place.mean for one, places in kept for place in places)
-    ticks = _log_ticks(low, high) if log else nice_ticks(low, high)
+    wanted = _TICKS if height >= _SMALL_HEIGHT else _TICKS // 2
+    ticks = _log_ticks(low, high) if log else nice_ticks(low, high, wanted=wanted)
     bottom, top = _scaled(ticks[0], log=log), _scaled(ticks[-1], log=log)
     across = max(window.last - window.first, 1)
 
@@ -95,15 +105,16 @@ def curve_plot(series: Iterable[Series], window: Extent, *, log: bool = False, h
                 band=f"{path_of(ring)} Z" if one.band and any(p.high > p.low for p in places) else "",
                 dots=tuple(placed) if one.dots or len(placed) == 1 else (),
                 number=one.number,
+                short=one.short,
                 end=placed[-1],
                 label_y=placed[-1][1],
             )
         )
-    steps = [tick for tick in nice_ticks(window.first, window.last, whole=True) if window.first <= tick <= window.last]
+    steps = nice_ticks(window.first, window.last, wanted=wanted, whole=True)
     return Plot(
         height=height,
         lines=_labelled(lines, height),
-        x_ticks=tuple(Tick(x(step), _short(step)) for step in steps),
+        x_ticks=tuple(Tick(x(step), _short(step)) for step in steps if window.first <= step <= window.last),
         y_ticks=tuple(Tick(y(tick), _short(tick)) for tick in ticks),
         first=window.first,
         last=window.last,
@@ -128,8 +139,20 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 
 def _labelled(lines: Sequence[Line], height: int) -> tuple[Line, ...]:
-    """The labels moved apart, so that none covers another; the order of the lines' ends stays."""
-    order = sorted(range(len(lines)), key=lambda index: lines[index].end[1])
+    """The numbers moved apart where lines end beside each other; the order of those ends stays."""
+    at: dict[int, float] = {}
+    beside: list[int] = []
+    for index in sorted(range(len(lines)), key=lambda index: lines[index].end[0]):
+        if beside and lines[index].end[0] - lines[beside[-1]].end[0] > _BESIDE:
+            at |= _apart(lines, beside, height)
+            beside = []
+        beside.append(index)
+    at |= _apart(lines, beside, height)
+    return tuple(replace(line, label_y=round(at[index], 2)) for index, line in enumerate(lines))
+
+
+def _apart(lines: Sequence[Line], indices: Sequence[int], height: int) -> dict[int, float]:
+    order = sorted(indices, key=lambda index: lines[index].end[1])
     at: dict[int, float] = {}
     free = 0.0
     for index in order:
@@ -139,7 +162,7 @@ def _labelled(lines: Sequence[Line], height: int) -> tuple[Line, ...]:
     for index in reversed(order):
         at[index] = min(at[index], free)
         free = at[index] - _NEAR
-    return tuple(replace(line, label_y=round(at[index], 2)) for index, line in enumerate(lines))
+    return at
 
 
 def _short(value: float) -> str:
@@ -180,17 +203,23 @@ def _in_gigabytes(place: Place) -> Place:
 
 def compared_series(runs: Sequence[ComparedRun], curves: Curves) -> dict[str, list[Series]]:
     """The charts of several runs: ``train`` with the raw line behind the smooth one, and ``validation``."""
-    own = [(one.number, one.run.name, curves.by_run[one.run.id]) for one in runs]
-    raw = [Series(f"raw run-{number}", name, found.train) for number, name, found in own]
-    return {
-        "train": [
-            *raw,
-            *(Series(f"run-{number}", name, smooth(found.train), number=number) for number, name, found in own),
-        ],
-        "validation": [
-            Series(f"run-{number}", name, found.validation, dots=True, number=number) for number, name, found in own
-        ],
-    }
+    shorts = told_apart([one.run.name for one in runs])
+    raw, even, validation = [], [], []
+    for one, short in zip(runs, shorts, strict=True):
+        found, kind, name = curves.by_run[one.run.id], f"run-{one.number}", one.run.name
+        raw.append(Series(f"raw {kind}", name, found.train))
+        even.append(Series(kind, f"{name}, smoothed", smooth(found.train), number=one.number, short=short))
+        validation.append(Series(kind, name, found.validation, dots=True, number=one.number, short=short))
+    return {"train": [*raw, *even], "validation": validation}
+
+
+def told_apart(names: Sequence[str]) -> list[str]:
+    """What tells names apart, cut short: ``brie-v2-r8`` and ``brie-v2-r16`` are ``r8`` and ``r16``."""
+    same = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False)) if len(names) > 1 else ()
+    common = "".join(letters[0] for letters in same)
+    start = max(common.rfind(mark) for mark in "-._/") + 1
+    rests = [name[start:] or name for name in names]
+    return [rest if len(rest) <= _LONGEST else f"{rest[: _LONGEST - 1]}…" for rest in rests]
 
 
 @dataclass(frozen=True)

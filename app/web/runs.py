@@ -65,8 +65,8 @@ def launch_run(
 def run(request: Request, _: AdminDep, session: ReadDep, run_id: uuid.UUID, view: ViewDep) -> Response:
     """One run."""
     moving = _moving(session, run_id, view)
-    others = {"trajectories": trajectories(session, run_id), "log": log_tail(session, run_id)}
-    return render(request, "runs/one.html", **moving, **others)
+    told, log = trajectories(session, run_id), log_tail(session, run_id)
+    return render(request, "runs/one.html", **moving, trajectories=told, log=log)
 
 
 @router.get("/runs/{run_id}/progress")

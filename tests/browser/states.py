@@ -28,6 +28,7 @@ from tests.browser import (
     reporting,
     telling,
     texts,
+    training,
 )
 from tests.browser.arena import SCRIPT, Arena, Writer
 from tests.browser.page import Page
@@ -456,6 +457,7 @@ STATES: dict[str, Callable[[Arena], list[Page]]] = {
         reporting.reported,
         figures.figures,
         many_checkpoints.many_checkpoints,
+        training.training,
         crowded,
         one,
         thirteen,

@@ -76,5 +76,5 @@ def test_a_key_may_be_named_without_its_table() -> None:
     assert [full_key(one) for one in ("r", "learning_rate", "lora.r", "seed")] == [
         "lora.r", "train.learning_rate", "lora.r", "seed",
     ]  # fmt: skip
-    with pytest.raises(BadInputError, match="did you mean lora.r"):
+    with pytest.raises(BadInputError, match=r"did you mean lora\.r"):
         full_key("lora.rr")

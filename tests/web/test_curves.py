@@ -35,8 +35,7 @@ def test_lines_share_one_axis_and_lower_values_are_lower_on_the_page() -> None:
 def test_the_y_axis_fits_what_lies_in_the_window() -> None:
     drawn = curve_plot([Series("train", "", places((50, 2.0), (60, 2.1)))], Extent(50, 60))
     assert drawn is not None
-    assert [tick.label for tick in drawn.y_ticks][0] == "2"
-    assert [tick.label for tick in drawn.y_ticks][-1] == "2.1"
+    assert (drawn.y_ticks[0].label, drawn.y_ticks[-1].label) == ("2", "2.1")
     assert drawn.lines[0].path.startswith("M0 ")
 
 
