@@ -1,5 +1,6 @@
 """Runs, as pages and the command line show them."""
 
+import re
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -213,8 +214,13 @@ def _origin(session: Session, run: Run, row: RunRow) -> Origin | None:
 def _siblings(session: Session, run: Run) -> tuple[uuid.UUID, ...]:
     if run.sweep_id is None:
         return ()
-    together = select(Run.id).where(Run.sweep_id == run.sweep_id, Run.id != run.id).order_by(Run.created_at, Run.name)
-    return tuple(session.scalars(together))
+    together = select(Run.id, Run.name).where(Run.sweep_id == run.sweep_id, Run.id != run.id)
+    return tuple(id_ for id_, _ in sorted(session.execute(together), key=lambda one: _by_number(one.name)))
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """To sort names so that r8 comes before r16."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]{1,18})", name)]
 
 
 def _sentence(run: RunRow) -> str:

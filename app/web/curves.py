@@ -192,7 +192,7 @@ def run_series(curves: Curves) -> dict[str, list[Series]]:
             Series("validation", "validation", one.validation, dots=True),
         ],
         "rate": [Series("rate", "learning rate", one.learning_rate)],
-        "speed": [Series("rate", "tokens per second", one.tokens_per_second)],
+        "speed": [Series("rate", "tokens per second, smoothed", smooth(one.tokens_per_second))],
         "memory": [Series("rate", "memory in GB", [_in_gigabytes(place) for place in one.memory_bytes])],
     }
 
