@@ -33,7 +33,7 @@ def retraining(session: Session, run_id: uuid.UUID) -> Retraining:
     names = select(Dataset.id, Dataset.name, Dataset.version).order_by(Dataset.name, Dataset.version.desc())
     datasets = {id_: f"{name}@{version}" for id_, name, version in session.execute(names)}
     models = session.execute(select(BaseModel.id, BaseModel.name).order_by(BaseModel.name))
-    base_models = dict(models.tuples().all())
+    base_models = {row.id: row.name for row in models}
     return Retraining(
         run=run,
         dataset=datasets[run.dataset_id],

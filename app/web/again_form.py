@@ -23,6 +23,7 @@ FIELDS = {
 """What is changed most often: the name of the field, its key in the recipe, and its label."""
 _APPLIED = ("dataset", "base_model")
 _LONGEST = 200
+_LONGEST_TOML = 20_000
 _SOURCE = "The recipe"
 
 
@@ -65,6 +66,9 @@ def read_form(before: AgainForm, form: AgainForm) -> Read:
         check_name(name, "run")
     except BadInputError as error:
         read.problems["name"] = error.message
+    if len(form.values["toml"]) > _LONGEST_TOML:
+        read.problems["toml"] = f"A recipe has up to {_LONGEST_TOML:,} characters."
+        return read
     try:
         recipe = parse_recipe(form.values["toml"].replace("\r\n", "\n"), _SOURCE)
         old = dict(flat(parse_recipe(before.values["toml"], _SOURCE).content))

@@ -162,7 +162,7 @@ def _left_empty(value: object) -> object:
     return None if value == "" else value
 
 
-_Place = Annotated[int | None, BeforeValidator(_left_empty), Field(ge=0, le=10**15)]
+_Place = Annotated[Annotated[int, Field(ge=0, le=10**15)] | None, BeforeValidator(_left_empty)]
 
 
 async def get_view(

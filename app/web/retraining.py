@@ -4,13 +4,11 @@ import uuid
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
-from pydantic import BaseModel
-from pydantic import Field as Limited
+from fastapi import APIRouter, Depends, Request
 from sqlalchemy.orm import Session
 from starlette.responses import RedirectResponse, Response
 
-from app.domain.errors import ConflictError, NotFoundError
+from app.domain.errors import BadInputError, ConflictError, NotFoundError
 from app.queries.retraining import Retraining, retraining
 from app.services.runs import launch_sweep, next_name
 from app.web.again_form import FIELDS, AgainForm, Read, filled_form, first_form, read_form
@@ -18,24 +16,11 @@ from app.web.deps import AdminDep, NowDep, ReadDep, WriteDep
 from app.web.render import render
 
 router = APIRouter()
-_LONGEST = 20_000
 
 
-class Sent(BaseModel):
-    """The form as a browser sends it; a field that is left out is as it was."""
-
-    name: str | None = Limited(default=None, max_length=200)
-    r: str | None = Limited(default=None, max_length=400)
-    lora_alpha: str | None = Limited(default=None, max_length=400)
-    learning_rate: str | None = Limited(default=None, max_length=400)
-    num_train_epochs: str | None = Limited(default=None, max_length=400)
-    max_length: str | None = Limited(default=None, max_length=400)
-    per_device_train_batch_size: str | None = Limited(default=None, max_length=400)
-    gradient_accumulation_steps: str | None = Limited(default=None, max_length=400)
-    seed: str | None = Limited(default=None, max_length=400)
-    dataset: str | None = Limited(default=None, max_length=400)
-    base_model: str | None = Limited(default=None, max_length=400)
-    toml: str | None = Limited(default=None, max_length=_LONGEST)
+async def get_sent(request: Request) -> dict[str, str]:
+    """The form as it is: a field that was emptied is one that says nothing, not one that was left out."""
+    return {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
 
 
 @router.get("/runs/{run_id}/again")
@@ -47,12 +32,17 @@ def again(request: Request, _: AdminDep, session: ReadDep, run_id: uuid.UUID) ->
 
 @router.post("/runs/{run_id}/again")
 def train_again(
-    request: Request, _: AdminDep, session: WriteDep, now: NowDep, run_id: uuid.UUID, sent: Annotated[Sent, Form()]
+    request: Request,
+    _: AdminDep,
+    session: WriteDep,
+    now: NowDep,
+    run_id: uuid.UUID,
+    sent: Annotated[dict[str, str], Depends(get_sent)],
 ) -> Response:
     """Launch what the form asks for, or show it again with what is wrong."""
     found = retraining(session, run_id)
     before = _first(session, found)
-    form = filled_form(before, sent.model_dump(exclude_none=True))
+    form = filled_form(before, sent)
     read = read_form(before, form)
     if read.recipe is None:
         return _shown(request, found, form, read)
@@ -60,8 +50,9 @@ def train_again(
     try:
         with session.begin_nested():  # of a sweep, none or all
             launched = launch_sweep(session, read.recipe, now=now, name=name, came_from=found.run)
-    except (ConflictError, NotFoundError) as error:
-        field = "name" if isinstance(error, ConflictError) and repr(name) in error.message else ""
+    except (BadInputError, ConflictError, NotFoundError) as error:  # what could be wrong with the recipe was told
+        about_name = isinstance(error, BadInputError) or repr(name) in error.message
+        field = "name" if about_name else ""
         read.problems[field] = error.message
         return _shown(request, found, form, read)
     return RedirectResponse(f"/runs/{launched[0].id}" if len(launched) == 1 else "/runs", status_code=303)
