@@ -78,7 +78,9 @@ def run_progress(request: Request, _: AdminDep, session: ReadDep, run_id: uuid.U
 def _moving(session: Session, run_id: uuid.UUID, view: View) -> dict[str, Any]:
     """A run with its curves, for the page and for the part of it that moves."""
     page, view = run_page(session, run_id), replace(view, axis=Axis.STEPS)
-    shown = curves(session, [run_id], view, last=page.total_steps)
+    job = page.run.job
+    planned = page.total_steps if job is not None and job.unfinished else 0  # what has ended goes no further
+    shown = curves(session, [run_id], view, last=planned)
     return {"page": page, "shown": shown, "series": run_series(shown), "ways": ways(shown, f"/runs/{run_id}")}
 
 

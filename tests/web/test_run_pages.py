@@ -64,6 +64,18 @@ def test_a_window_is_kept_by_the_part_that_fetches_itself_again(app: FastAPI, ad
     assert "logarithmic" not in part
 
 
+def test_the_axis_ends_where_an_ended_run_did(app: FastAPI, admin: TestClient, run: Run, other: Run) -> None:
+    for one in (run, other):
+        measure(app, one)
+        with app.state.database.session_scope() as session:
+            session.get_one(Run, one.id).total_steps = 80
+    assert 'data-last="20"' in admin.get(f"/runs/{run.id}").text
+    going = admin.get(f"/runs/{other.id}").text
+    assert 'data-last="80"' in going
+    assert "None yet. One is saved" in going
+    assert "None was saved." in admin.get(f"/runs/{run.id}").text
+
+
 def test_empty_fields_of_the_window_are_the_whole_run(app: FastAPI, admin: TestClient, run: Run) -> None:
     measure(app, run)
     assert 'data-first="0" data-last="20"' in admin.get(f"/runs/{run.id}?from=&to=").text
