@@ -68,10 +68,8 @@ def _shown(request: Request, found: Retraining, form: AgainForm, read: Read) -> 
         request,
         "runs/again.html",
         status=HTTPStatus.UNPROCESSABLE_ENTITY if read.problems else HTTPStatus.OK,
-        run=found.run,
+        page=found,
         form=form,
         problems=read.problems,
         fields=[(name, label) for name, (_, label) in FIELDS.items()],
-        datasets=found.datasets,
-        base_models=found.base_models,
     )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from app.domain.curves import Place
 from app.domain.terms import Axis
 from app.queries.curves import Curves, Extent, RunCurves, View
-from app.web.curves import Series, address_of, curve_plot, run_series, smooth, ways
+from app.web.curves import Series, address_of, curve_plot, run_series, smooth, told_apart, ways
 
 RUN = uuid.uuid4()
 
@@ -143,3 +143,33 @@ def test_a_run_has_four_charts() -> None:
     series = run_series(replace(shown(View(), Extent(0, 1)), by_run={RUN: one}))
     assert series.keys() == {"loss", "rate", "speed", "memory"}
     assert series["memory"][0].places[0].mean == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize(
+    ("names", "shorts"),
+    [
+        (["brie-v2-r8", "brie-v2-r16"], ["r8", "r16"]),
+        (["brie-v2", "brie-v2-r16"], ["v2", "v2-r16"]),
+        (["one", "other"], ["one", "other"]),
+        (["brie-v2-r8"], ["brie-v2-r8"]),
+        (["a-very-long-name-of-a-run", "b"], ["a-very-long…", "b"]),
+        (["run-", "run-x"], ["run-", "x"]),
+    ],
+)
+def test_names_at_the_ends_of_lines_are_what_tells_them_apart(names: list[str], shorts: list[str]) -> None:
+    assert told_apart(names) == shorts
+
+
+@pytest.mark.parametrize(
+    ("window", "labels"),
+    [
+        (Extent(0, 4000), ["0", "1000", "2000", "3000", "4000"]),
+        (Extent(0, 40_000), ["0", "10k", "20k", "30k", "40k"]),
+        (Extent(0, 2_000_000), ["0", "500k", "1M", "1.5M", "2M"]),
+    ],
+)
+def test_large_numbers_on_an_axis_are_short(window: Extent, labels: list[str]) -> None:
+    drawn = curve_plot([Series("rate", "", places((0, 1e-4), (window.last, 2e-4)))], window)
+    assert drawn is not None
+    assert [tick.label for tick in drawn.x_ticks] == labels
+    assert drawn.y_ticks[0].label == "1e-4"
