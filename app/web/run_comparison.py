@@ -17,7 +17,6 @@ from app.web.render import render
 router = APIRouter()
 
 _MOST_ASKED = 64
-SomeChosen = Annotated[list[uuid.UUID], Query(min_length=1, max_length=_MOST_ASKED, alias="run")]
 Chosen = Annotated[list[uuid.UUID], Query(default_factory=list, max_length=_MOST_ASKED, alias="run")]
 
 
@@ -30,7 +29,7 @@ def compare(request: Request, _: AdminDep, session: ReadDep, now: NowDep, view: 
 
 @router.get("/runs/compare/curves")
 def compare_curves(
-    request: Request, _: AdminDep, session: ReadDep, now: NowDep, view: ViewDep, chosen: SomeChosen
+    request: Request, _: AdminDep, session: ReadDep, now: NowDep, view: ViewDep, chosen: Chosen
 ) -> Response:
     """The part of that page that changes by itself."""
     return render(request, "runs/_curves.html", **_compared(session, chosen, view, now))
