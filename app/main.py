@@ -38,6 +38,8 @@ from app.web import (
     ready,
     reports,
     results,
+    retraining,
+    run_comparison,
     runs,
     suites,
     tokens,
@@ -90,8 +92,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(metrics.MeterMiddleware)
     errors.install(app)
     for module in (
-        enter, join, account, tokens, home, datasets, models, suites, intake, packages, runs, playground, batches,
-        judging, raters, judges, perplexities, pairs, vote, yours, results, frozen_reports, exports, operations, ready,
+        enter, join, account, tokens, home, datasets, models, suites, intake, packages, run_comparison, runs,
+        retraining, playground, batches, judging, raters, judges, perplexities, pairs, vote, yours, results,
+        frozen_reports, exports, operations, ready,
         metrics, api_docs,
     ):  # fmt: skip
         app.include_router(module.router, include_in_schema=False)

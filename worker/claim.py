@@ -12,6 +12,7 @@ from app.db import session_scope
 from app.domain.terms import JobKind, JobState
 from app.jobs import finish, resend
 from app.models import Event, Job
+from app.services.run_log import tell_end
 
 
 class LostJobError(Exception):
@@ -78,6 +79,7 @@ class Claim:
         job = self.hold(session)
         if state is JobState.DONE:
             job.done = job.total
+        tell_end(session, job, state, error, now=utc_now())
         finish(session, job, state, now=utc_now(), error=error)
 
     def give_back(self, *, reason: str, counts: bool = True) -> None:
@@ -122,6 +124,7 @@ def claim(job_id: uuid.UUID, *, worker: str) -> Claim | None:
 
 def requeue(session: Session, job: Job, *, reason: str, now: datetime) -> None:
     """A running job lost its worker: next attempt, or the end if it was cancelled or had its last one."""
+    tell_end(session, job, JobState.FAILED, reason, now=now)
     if job.cancel_requested_at is not None:
         finish(session, job, JobState.CANCELLED, now=now)
     elif job.attempt >= job.max_attempts:

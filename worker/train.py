@@ -25,6 +25,7 @@ from training.reports import reporting
 from training.tensor_files import hash_file
 from worker.base_model import verified_folder
 from worker.claim import Claim, utc_now
+from worker.run_lines import RunLines
 
 ANEW = (
     "this run was broken off and could not go on where it was: the base model, the device or the software is another "
@@ -103,9 +104,13 @@ class _Recorder:
         self._total = 0
         self._eta: float | None = None
         self._peak = 0
+        self._tokens = 0
+        self._lines = RunLines()
+        self._lines.add(f"attempt {claim.attempt}", utc_now())
         self._flushed_at = 0.0
 
     def __call__(self, event: events.Event) -> None:
+        self._lines.hear(event, utc_now())
         match event:
             case events.Started():
                 self._total, self._step = event.total_steps, event.resumed_step
@@ -115,6 +120,7 @@ class _Recorder:
             case events.StepDone():
                 self._step, self._eta = event.step, event.eta_seconds
                 self._peak = max(self._peak, event.memory_bytes)
+                self._tokens = event.tokens
                 self._waiting.append(
                     Metric(
                         Split.TRAIN,
@@ -123,6 +129,8 @@ class _Recorder:
                         event.loss,
                         event.learning_rate,
                         event.tokens_per_second,
+                        event.tokens,
+                        event.memory_bytes,
                     )
                 )
                 if time.monotonic() - self._flushed_at > _FLUSH_SECONDS:
@@ -132,7 +140,7 @@ class _Recorder:
                 with suppress(DatabaseAwayError):
                     self.flush()
             case events.Evaluated():
-                self._waiting.append(Metric(Split.VALIDATION, event.step, event.epoch, event.loss))
+                self._waiting.append(Metric(Split.VALIDATION, event.step, event.epoch, event.loss, tokens=self._tokens))
                 self.flush()
             case events.CheckpointSaved():
                 saved = SavedAdapter(
@@ -186,8 +194,10 @@ class _Recorder:
             run = session.get_one(Run, self._claim.subject_id)
             change(session, run)
             run.peak_memory_bytes = max(run.peak_memory_bytes, self._peak)
+            self._lines.store(session, run)
             runs.record(session, run, self._waiting, now=utc_now())
         self._waiting = []
+        self._lines.stored()
         self._flushed_at = time.monotonic()
 
 

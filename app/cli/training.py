@@ -3,6 +3,7 @@
 import math
 import sys
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -15,13 +16,23 @@ from app.cli.output import JsonFlag, console, print_json, print_rows, save
 from app.cli.prepare import prepare
 from app.config import DATA
 from app.db import session_scope
-from app.domain.recipes import find_recipe
+from app.domain.recipe_changes import setting, with_changes
+from app.domain.recipe_rules import full_key
+from app.domain.recipes import RecipeRow, find_recipe, recipe_of
+from app.domain.terms import Split
+from app.models import Run
 from app.queries.checkpoints import checkpoint_page, checkpoint_rows
 from app.queries.lookup import find_checkpoint, find_run
 from app.queries.model_card import model_card
-from app.queries.runs import run_page, run_rows
-from app.services.runs import cancel_run, launch_sweep
+from app.queries.retraining import retraining
+from app.queries.run_log import log_text
+from app.queries.runs import losses, run_page, run_rows
+from app.services.runs import cancel_run, launch_sweep, next_name
 from app.web.model_card import card_of
+
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="A key of the recipe to change, such as train.learning_rate=2e-4.")
+]
 
 runs = typer.Typer(help="Runs: one training execution each.", no_args_is_help=True)
 checkpoints = typer.Typer(help="Checkpoints: what can answer.", no_args_is_help=True)
@@ -31,20 +42,26 @@ def train(
     recipe: Annotated[str, typer.Argument(help="brie-v1, brie-v2, another shipped recipe, or a .toml file.")],
     dataset: Annotated[str, typer.Option(help="Another dataset than the recipe's.")] = "",
     base: Annotated[str, typer.Option(help="Another base model than the recipe's.")] = "",
+    changes: SetOption = None,
     name: NameOption = "",
     detach: DetachFlag = False,
 ) -> None:
     """Train an adapter and show how its loss falls; a recipe with lists (r = [8, 16]) trains one for each value."""
     prepare()
+    found = _changed(find_recipe(DATA / "recipes", recipe), changes)
     with session_scope() as session:
-        launched = launch_sweep(
-            session,
-            find_recipe(DATA / "recipes", recipe),
-            now=datetime.now(UTC),
-            dataset=dataset,
-            base=base,
-            name=name,
-        )
+        launched = launch_sweep(session, found, now=datetime.now(UTC), dataset=dataset, base=base, name=name)
+    _followed(launched, detach=detach)
+
+
+def _changed(recipe: RecipeRow, changes: Sequence[str] | None) -> RecipeRow:
+    """The recipe with what ``--set`` asks for."""
+    typed = [setting(one) for one in changes or ()]
+    return with_changes(recipe, {full_key(key): value for key, value in typed}, f"The recipe {recipe.name}")
+
+
+def _followed(launched: Sequence[Run], *, detach: bool) -> None:
+    """Name the runs, and unless that was not wanted show how they go."""
     for run in launched:
         console.print(f"Run {run.name}", highlight=False)
     for run in () if detach else launched:
@@ -91,6 +108,7 @@ def runs_show(name: str, as_json: JsonFlag = False) -> None:
     prepare()
     with session_scope(write=False) as session:
         page = run_page(session, find_run(session, name).id)
+        trained = losses(session, page.run.id, Split.TRAIN)
     job = page.run.job
     shown = {
         "name": page.run.name,
@@ -106,7 +124,7 @@ def runs_show(name: str, as_json: JsonFlag = False) -> None:
         "dtype": page.dtype,
         "peak_memory_bytes": page.peak_memory_bytes,
         "notes": list(page.notes),
-        "train": [{"step": point.step, "loss": point.loss} for point in page.train],
+        "train": [{"step": point.step, "loss": point.loss} for point in trained],
         "validation": [{"step": point.step, "loss": point.loss} for point in page.validation],
         "checkpoints": [checkpoint.name for checkpoint in page.checkpoints],
     }
@@ -121,6 +139,38 @@ def runs_show(name: str, as_json: JsonFlag = False) -> None:
     )
     console.print(f"  validation loss: {validation or 'none yet'}", highlight=False)
     console.print(f"  checkpoints: {', '.join(c.name for c in page.checkpoints) or 'none yet'}", highlight=False)
+
+
+@runs.command("again")
+def runs_again(
+    run: Annotated[str, typer.Argument(help="The run whose recipe is used again.")],
+    changes: SetOption = None,
+    dataset: Annotated[str, typer.Option(help="Another dataset than that run's.")] = "",
+    base: Annotated[str, typer.Option(help="Another base model than that run's.")] = "",
+    name: NameOption = "",
+    detach: DetachFlag = False,
+) -> None:
+    """Train a run again with changes; without a name it is called after the run: NAME-2."""
+    prepare()
+    with session_scope() as session:
+        found = retraining(session, find_run(session, run).id)
+        applied = {"dataset": dataset or found.dataset, "base_model": base or found.base_model}
+        launched = launch_sweep(
+            session,
+            _changed(recipe_of({**found.run.recipe, **applied}, f"The recipe of {run}"), changes),
+            now=datetime.now(UTC),
+            name=name or next_name(session, found.run.name),
+            came_from=found.run,
+        )
+    _followed(launched, detach=detach)
+
+
+@runs.command("log")
+def runs_log(name: str) -> None:
+    """Print what a run said, with the times in UTC."""
+    prepare()
+    with session_scope(write=False) as session:
+        sys.stdout.write(log_text(session, find_run(session, name).id))
 
 
 @runs.command("cancel")

@@ -38,16 +38,35 @@ def read_recipe(path: Path) -> RecipeRow:
         BadInputError: the file is missing, is no TOML, or lacks a name or a known kind.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInputError(f"The recipe {path} cannot be read: {error}.") from error
+    return parse_recipe(text, f"The recipe {path}")
+
+
+def parse_recipe(text: str, source: str) -> RecipeRow:
+    """A recipe from its text; ``source`` begins every sentence about it.
+
+    Raises:
+        BadInputError: it is no TOML, or lacks a name or a known kind.
+    """
+    try:
+        return recipe_of(tomllib.loads(text), source)
     except tomllib.TOMLDecodeError as error:
-        raise BadInputError(f"The recipe {path} is not valid TOML: {error}.") from error
+        raise BadInputError(f"{source} is not valid TOML: {error}.") from error
+
+
+def recipe_of(content: dict[str, Any], source: str) -> RecipeRow:
+    """A recipe from what its text holds.
+
+    Raises:
+        BadInputError: it lacks a name or a known kind.
+    """
     texts = {key: content.get(key, "") for key in ("name", "kind", "description", "base_model", "dataset")}
     if not all(isinstance(value, str) for value in texts.values()) or not texts["name"]:
-        raise BadInputError(f"The recipe {path} needs a name, and name, kind, base_model and dataset must be texts.")
+        raise BadInputError(f"{source} needs a name, and name, kind, base_model and dataset must be texts.")
     if texts["kind"] not in list(RunKind):
-        raise BadInputError(f"The recipe {path} has the kind {texts['kind']!r}; known are {', '.join(RunKind)}.")
+        raise BadInputError(f"{source} has the kind {texts['kind']!r}; known are {', '.join(RunKind)}.")
     return RecipeRow(
         name=texts["name"],
         kind=RunKind(texts["kind"]),

@@ -154,6 +154,20 @@ class Split(StrEnum):
     VALIDATION = "validation"
 
 
+class LineKind(StrEnum):
+    """What a line of a run's log is: how it goes, or something to look at."""
+
+    TOLD = "told"
+    WARNING = "warning"
+
+
+class Axis(StrEnum):
+    """What the curves of runs are drawn over."""
+
+    STEPS = "steps"
+    TOKENS = "tokens"
+
+
 class Design(StrEnum):
     """Who meets whom in an eval batch."""
 

@@ -4,10 +4,10 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.domain.terms import RunKind, Split
+from app.domain.terms import LineKind, RunKind, Split
 from app.models.types import Identified, Table, TextEnum
 
 
@@ -33,6 +33,10 @@ class Run(Identified, Table):
     """Warnings of the training, one a line."""
     preview: Mapped[list[Any] | None]
     """The first rows as the model sees them: ``line``, and ``pieces`` of text with whether they are learned."""
+    came_from_id: Mapped[uuid.UUID | None]
+    """The run whose recipe was changed for this one. Without a constraint, which SQLite cannot add to a table."""
+    sweep_id: Mapped[uuid.UUID | None] = mapped_column(index=True)
+    """The same for all runs that one recipe with lists was launched as."""
     created_at: Mapped[datetime]
 
 
@@ -51,4 +55,21 @@ class RunMetric(Table):
     """Nats per trained token."""
     learning_rate: Mapped[float | None]
     tokens_per_second: Mapped[float | None]
+    tokens: Mapped[int | None] = mapped_column(BigInteger)
+    """Trained on since the start, padding not counted."""
+    memory_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    """The most that was in use up to this step."""
+    created_at: Mapped[datetime]
+
+
+class RunLine(Table):
+    """One line of a run's log, kept here since the worker that trains may be on another machine."""
+
+    __tablename__ = "run_line"
+    __table_args__ = (Index("ix_run_line_run_id_id", "run_id", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    run_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("run.id"))
+    kind: Mapped[LineKind] = mapped_column(TextEnum(LineKind))
+    text: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime]

@@ -1,14 +1,16 @@
 """Runs, as pages and the command line show them."""
 
+import re
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from app.domain.errors import NotFoundError
+from app.domain.recipe_changes import Difference, differences, flat, shown
 from app.domain.recipes import RecipeRow
 from app.domain.terms import JobState, RunKind, Split
 from app.models import BaseModel, Dataset, Run, RunMetric
@@ -64,7 +66,7 @@ class PreviewRow:
 
 @dataclass(frozen=True)
 class RunPage:
-    """One run as it goes."""
+    """One run as it goes; its curves are asked for in ``app.queries.curves``."""
 
     run: RunRow
     sentence: str
@@ -78,10 +80,21 @@ class RunPage:
     notes: tuple[str, ...]
     recipe: tuple[tuple[str, str], ...]
     """(key, value) by table; keys of a table carry its name: ``lora.r``."""
-    train: tuple[Point, ...]
     validation: tuple[Point, ...]
     checkpoints: tuple[CheckpointRow, ...]
     preview: tuple[PreviewRow, ...]
+    came_from: "Origin | None"
+    siblings: tuple[uuid.UUID, ...]
+    """Runs that were launched with it by one recipe with lists, itself left out."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The run whose recipe was changed, and what was: each with the value there and here, None where it is not set."""
+
+    id: uuid.UUID
+    name: str
+    changes: tuple[Difference, ...]
 
 
 _NEWEST_FIRST = (Run.created_at.desc(), Run.name)
@@ -152,8 +165,7 @@ def run_page(session: Session, run_id: uuid.UUID) -> RunPage:
     stored = session.get(Run, run_id)
     if not rows or stored is None:
         raise NotFoundError("There is no such run. The list of runs shows what exists.")
-    metrics = session.scalars(select(RunMetric).where(RunMetric.run_id == run_id).order_by(RunMetric.step)).all()
-    train = [m for m in metrics if m.split is Split.TRAIN]
+    newest = session.scalar(_measured(run_id, Split.TRAIN).order_by(RunMetric.step.desc()).limit(1))
     return RunPage(
         run=rows[0],
         sentence=_sentence(rows[0]),
@@ -162,18 +174,53 @@ def run_page(session: Session, run_id: uuid.UUID) -> RunPage:
         total_steps=stored.total_steps,
         trainable_parameters=stored.trainable_parameters,
         peak_memory_bytes=stored.peak_memory_bytes,
-        learning_rate=train[-1].learning_rate if train else None,
-        tokens_per_second=train[-1].tokens_per_second if train else None,
+        learning_rate=newest.learning_rate if newest else None,
+        tokens_per_second=newest.tokens_per_second if newest else None,
         notes=tuple(line for line in stored.notes.splitlines() if line),
-        recipe=tuple(_flat(stored.recipe)),
-        train=tuple(Point(m.step, m.loss) for m in train),
-        validation=tuple(Point(m.step, m.loss) for m in metrics if m.split is Split.VALIDATION),
+        recipe=tuple((key, shown(value)) for key, value in flat(stored.recipe)),
+        validation=losses(session, run_id, Split.VALIDATION),
         checkpoints=checkpoints_of_run(session, run_id),
         preview=tuple(
             PreviewRow(row["line"], tuple((text, learned) for text, learned in row["pieces"]))
             for row in stored.preview or ()
         ),
+        came_from=_origin(session, stored, rows[0]),
+        siblings=_siblings(session, stored),
     )
+
+
+def losses(session: Session, run_id: uuid.UUID, split: Split) -> tuple[Point, ...]:
+    """Every loss of a run in the order of its steps."""
+    found = session.scalars(_measured(run_id, split).order_by(RunMetric.step))
+    return tuple(Point(one.step, one.loss) for one in found)
+
+
+def _measured(run_id: uuid.UUID, split: Split) -> Select[RunMetric]:
+    return select(RunMetric).where(RunMetric.run_id == run_id, RunMetric.split == split)
+
+
+def _origin(session: Session, run: Run, row: RunRow) -> Origin | None:
+    if run.came_from_id is None:
+        return None
+    before = session.get(Run, run.came_from_id)
+    rows = run_rows(session, Run.id == run.came_from_id)
+    if before is None or not rows:
+        return None
+    applied = (("dataset", rows[0].dataset, row.dataset), ("base_model", rows[0].base_model, row.base_model))
+    others = tuple(Difference(key, (there, here)) for key, there, here in applied if there != here)
+    return Origin(before.id, before.name, (*differences([before.recipe, run.recipe]), *others))
+
+
+def _siblings(session: Session, run: Run) -> tuple[uuid.UUID, ...]:
+    if run.sweep_id is None:
+        return ()
+    together = select(Run.id, Run.name).where(Run.sweep_id == run.sweep_id, Run.id != run.id)
+    return tuple(id_ for id_, _ in sorted(session.execute(together), key=lambda one: _by_number(one.name)))
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """To sort names so that r8 comes before r16."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]{1,18})", name)]
 
 
 def _sentence(run: RunRow) -> str:
@@ -198,13 +245,3 @@ def _change(run: RunRow, *, finished: bool) -> str:
     if finished and run.last_loss > run.first_loss:
         return f", but {change}: it did not learn what the validation file asks."
     return f": {change}."
-
-
-def _flat(recipe: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    pairs: list[tuple[str, str]] = []
-    for key, value in recipe.items():
-        if isinstance(value, dict):
-            pairs += _flat(value, f"{prefix}{key}.")
-        else:
-            pairs.append((f"{prefix}{key}", str(value)))
-    return pairs

@@ -1,5 +1,7 @@
 """Runs: launching one, and storing what the training reports on the way."""
 
+import re
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +12,7 @@ from sqlalchemy.orm import Session
 from app import jobs
 from app.domain.errors import ConflictError
 from app.domain.names import check_name
+from app.domain.recipe_rules import check_recipe
 from app.domain.recipes import RecipeRow, variants
 from app.domain.terms import BaseModelState, JobKind, Split
 from app.models import BaseModel, Job, Run, RunMetric
@@ -28,10 +31,20 @@ class Metric:
     loss: float
     learning_rate: float | None = None
     tokens_per_second: float | None = None
+    tokens: int | None = None
+    memory_bytes: int | None = None
 
 
 def launch_run(
-    session: Session, recipe: RecipeRow, *, now: datetime, dataset: str = "", base: str = "", name: str = ""
+    session: Session,
+    recipe: RecipeRow,
+    *,
+    now: datetime,
+    dataset: str = "",
+    base: str = "",
+    name: str = "",
+    came_from_id: uuid.UUID | None = None,
+    sweep_id: uuid.UUID | None = None,
 ) -> Run:
     """Freeze the recipe, its dataset and its base model into a run and queue its training.
 
@@ -51,6 +64,8 @@ def launch_run(
         recipe=recipe.content,
         dataset_id=data.id,
         base_model_id=model.id,
+        came_from_id=came_from_id,
+        sweep_id=sweep_id,
         created_at=now,
     )
     session.add(run)
@@ -62,19 +77,49 @@ def launch_run(
 
 
 def launch_sweep(
-    session: Session, recipe: RecipeRow, *, now: datetime, dataset: str = "", base: str = "", name: str = ""
+    session: Session,
+    recipe: RecipeRow,
+    *,
+    now: datetime,
+    dataset: str = "",
+    base: str = "",
+    name: str = "",
+    came_from: Run | None = None,
 ) -> tuple[Run, ...]:
     """``launch_run`` for every recipe that this one stands for; a name is given to each with what differs behind it.
 
+    ``came_from``: the run whose recipe was changed for them.
+
     Raises:
-        BadInputError, NotFoundError, ConflictError: as there and in ``variants``; none was launched.
+        BadInputError, NotFoundError, ConflictError: as there, in ``variants`` and ``check_recipe``; none was launched.
     """
+    wanted = variants(recipe)
+    for one in wanted:
+        check_recipe(one)
+    sweep_id = uuid.uuid4() if len(wanted) > 1 else None
     return tuple(
         launch_run(
-            session, one, now=now, dataset=dataset, base=base, name=name and name + one.name.removeprefix(recipe.name)
+            session,
+            one,
+            now=now,
+            dataset=dataset,
+            base=base,
+            name=name and name + one.name.removeprefix(recipe.name),
+            came_from_id=came_from.id if came_from else None,
+            sweep_id=sweep_id,
         )
-        for one in variants(recipe)
+        for one in wanted
     )
+
+
+def next_name(session: Session, name: str) -> str:
+    """The name of a run that comes from this one: ``name-2``, and after ``name-2`` the next number that is free."""
+    stem = re.sub(r"-\d{1,4}$", "", name)
+    taken = set(session.scalars(select(Run.name).where(Run.name.startswith(f"{stem}-", autoescape=True))))
+    number = 2
+    while f"{stem}-{number}" in taken:
+        number += 1
+    return f"{stem}-{number}"
 
 
 def _fetch_in_progress(session: Session, model: BaseModel, now: datetime) -> Job | None:
@@ -145,6 +190,8 @@ def record(session: Session, run: Run, metrics: list[Metric], *, now: datetime) 
             loss=metric.loss,
             learning_rate=metric.learning_rate,
             tokens_per_second=metric.tokens_per_second,
+            tokens=metric.tokens,
+            memory_bytes=metric.memory_bytes,
             created_at=now,
         )
         for metric in metrics

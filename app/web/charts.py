@@ -5,7 +5,7 @@ fits a phone and a desk without scaling its text and without inline styles, whic
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,10 +17,6 @@ BAR_Y = 38
 
 EVEN = 0.5
 """The win rate at which nobody is preferred."""
-
-MOST_POINTS = 600
-"""Points a drawn line keeps; more could not be told apart on a screen."""
-
 
 _FLAT = 1e-9
 """Values closer together than this share of their size are drawn as equal."""
@@ -128,71 +124,6 @@ def _cut(interval: tuple[float, float] | None) -> tuple[Segment, ...]:
     )
 
 
-class Measured(Protocol):
-    """A loss at a step."""
-
-    @property
-    def step(self) -> int:
-        """Optimizer steps done."""
-
-    @property
-    def loss(self) -> float:
-        """Nats per token; may be infinite or not a number."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A drawn series. ``path`` fits a box of 100 by ``Plot.height``; ``dots`` are (percent, pixels)."""
-
-    name: str
-    path: str
-    dots: tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A line chart: box height in pixels, lines, y ticks in pixels and x ticks in percent."""
-
-    height: int
-    lines: tuple[Line, ...]
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-
-
-def loss_plot(
-    train: Iterable[Measured], validation: Iterable[Measured], *, last_step: int, height: int = 200
-) -> Plot | None:
-    """Lay out both loss curves over the steps ``0 … last_step``; None while nothing finite was measured.
-
-    Values that are not finite are left out: a loss that became infinite has no place on an axis.
-    """
-    kept = {
-        name: [(one.step, one.loss) for one in points if math.isfinite(one.loss)]
-        for name, points in (("train", train), ("validation", validation))
-    }
-    measured = [point for points in kept.values() for point in points]
-    if not measured:
-        return None
-    right = max(last_step, *(step for step, _ in measured), 1)
-    ticks = nice_ticks(min(loss for _, loss in measured), max(loss for _, loss in measured))
-    bottom, top = ticks[0], ticks[-1]
-
-    def height_of(loss: float) -> float:
-        return round((top - loss) / (top - bottom) * height, 2)
-
-    lines = []
-    for name, points in kept.items():
-        placed = [(round(step / right * 100, 2), height_of(loss)) for step, loss in thin(points, MOST_POINTS)]
-        lines.append(Line(name, path_of(placed), tuple(placed) if name == "validation" else ()))
-    steps = [step for step in nice_ticks(0, right, whole=True) if step <= right]
-    return Plot(
-        height=height,
-        lines=tuple(lines),
-        x_ticks=tuple(Tick(round(step / right * 100, 2), f"{step:g}") for step in steps),
-        y_ticks=tuple(Tick(height_of(tick), f"{tick:g}") for tick in ticks),
-    )
-
-
 class Moment(Protocol):
     """A win rate after so many votes, with the live interval there was then."""
 
@@ -252,13 +183,6 @@ def band_plot(points: Sequence[Moment], *, height: int = 220) -> Band | None:
 def path_of(places: Sequence[tuple[float, float]]) -> str:
     """A line through these (x, y)."""
     return " ".join(f"{'L' if index else 'M'}{x:g} {y:g}" for index, (x, y) in enumerate(places))
-
-
-def thin(points: Sequence[tuple[int, float]], most: int) -> list[tuple[int, float]]:
-    """At most ``most`` of ``points``, evenly spread, always with the first and the last."""
-    if len(points) <= most:
-        return list(points)
-    return [points[round(index * (len(points) - 1) / (most - 1))] for index in range(most)]
 
 
 def nice_ticks(low: float, high: float, *, wanted: int = 4, whole: bool = False) -> list[float]:

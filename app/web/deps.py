@@ -6,16 +6,18 @@ What only picks something up is ``async``: a plain function would be run in a th
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Depends, Query, Request
+from pydantic import BeforeValidator, Field
 from sqlalchemy.orm import Session
 
 from app.config import Settings
 from app.db import Database
 from app.domain.errors import ForbiddenError, SignInRequiredError
-from app.domain.terms import Role
+from app.domain.terms import Axis, Role
 from app.models import Account
+from app.queries.curves import View
 from app.queries.paging import Wanted
 from app.services import accounts
 from app.services.assignment import Rules
@@ -153,3 +155,24 @@ def get_wanted(
 
 
 WantedDep = Annotated[Wanted, Depends(get_wanted)]
+
+
+def _left_empty(value: object) -> object:
+    """A field that is left empty is sent as an empty text."""
+    return None if value == "" else value
+
+
+_Place = Annotated[Annotated[int, Field(ge=0, le=10**15)] | None, BeforeValidator(_left_empty)]
+
+
+async def get_view(
+    by: Axis = Axis.STEPS,
+    scale: Literal["linear", "log"] = "linear",
+    first: Annotated[_Place, Query(alias="from")] = None,
+    last: Annotated[_Place, Query(alias="to")] = None,
+) -> View:
+    """What is asked of curves: ``?from=…&to=…&by=tokens&scale=log``."""
+    return View(by, first, last, log=scale == "log")
+
+
+ViewDep = Annotated[View, Depends(get_view)]

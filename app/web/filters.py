@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from app.domain import words
 from app.domain.quality import in_halves
 from app.providers.prices import MICRO, in_words
-from app.web import charts, layer_map, markdown, power_plot, scales
+from app.web import charts, curves, layer_map, markdown, power_plot, scales
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 UNKNOWN = "\N{EN DASH}"
@@ -16,6 +16,8 @@ UNKNOWN = "\N{EN DASH}"
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 _STEP = 1000
 _SMALL = 10
+_TINY, _LARGE = 1e-2, 1e4
+"""Figures below or above are not written with the digits of a loss."""
 _LARGEST_LOSS = 20.0
 """A broken run's loss: beyond it the perplexity is a row of digits that says nothing."""
 
@@ -66,6 +68,11 @@ def moment(when: datetime) -> str:
     """A point in time written out in UTC: ``31 January 2026, 14:05 UTC``."""
     local = when.astimezone(UTC)
     return f"{local.day} {local:%B %Y, %H:%M} UTC"
+
+
+def clock(when: datetime) -> str:
+    """The time of a day in UTC, to the second: ``14:05:09``."""
+    return f"{when.astimezone(UTC):%H:%M:%S}"
 
 
 def size(number: int | None) -> str:
@@ -136,6 +143,13 @@ def number(value: float | None, digits: int = 3) -> str:
     return UNKNOWN if value is None else f"{value:.{digits}f}"
 
 
+def figure(value: float, digits: int = 3) -> str:
+    """A measured figure of any size: ``2.413``, ``5 412``, ``2.0e-04``."""
+    if value == 0 or _TINY <= abs(value) < _LARGE:
+        return number(value, digits)
+    return count(value) if abs(value) >= _LARGE else f"{value:.1e}"
+
+
 def perplexity(loss: float | None) -> str:
     """A loss in nats per token as perplexity, exp(loss): among how many tokens the model hesitates on average."""
     return UNKNOWN if loss is None else f"{math.exp(min(loss, _LARGEST_LOSS)):.1f}"
@@ -174,17 +188,19 @@ FILTERS: dict[str, Callable[..., object]] = {
     "bytes": size,
     "cents": cents,
     "count": count,
+    "curve_plot": curves.curve_plot,
     "day": day,
     "decimal": decimal,
     "duration": duration,
     "band_plot": charts.band_plot,
+    "figure": figure,
     "forest": charts.forest,
     "gap_scale": scales.gap_scale,
     "halves": in_halves,
     "layer_map": layer_map.layer_map,
-    "loss_plot": charts.loss_plot,
     "markdown": markdown.render,
     "model_name": model_name,
+    "clock": clock,
     "moment": moment,
     "money": money,
     "number": number,

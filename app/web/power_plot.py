@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from app.web.charts import Line, Tick, path_of
+from app.web.charts import Tick, path_of
 
 WANTED = 0.8
 """The chance that a plan is measured by."""
@@ -38,6 +38,14 @@ class Curve(Protocol):
 
 
 @dataclass(frozen=True)
+class Line:
+    """A drawn curve. ``path`` fits a box of 100 by ``PowerPlot.height``."""
+
+    name: str
+    path: str
+
+
+@dataclass(frozen=True)
 class PowerPlot:
     """Lines fit a box of 100 by ``height``; ticks are percent for x and pixels for y."""
 
@@ -62,7 +70,7 @@ def power_plot(curves: Sequence[Curve], *, height: int = 200) -> PowerPlot:
         return round((1 - chance) * height, 2)
 
     lines = tuple(
-        Line(one.label.split()[0], path_of([(across(point.win_rate), down(point.chance)) for point in one.curve]), ())
+        Line(one.label.split()[0], path_of([(across(point.win_rate), down(point.chance)) for point in one.curve]))
         for one in curves
     )
     by_rate = [{round(point.win_rate, 2): point.chance for point in one.curve} for one in curves]

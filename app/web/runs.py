@@ -1,25 +1,31 @@
 """Runs and the checkpoints they write."""
 
 import uuid
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
-from starlette.responses import RedirectResponse, Response
+from sqlalchemy.orm import Session
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from app import jobs
 from app.config import DATA
 from app.domain.errors import NotFoundError
 from app.domain.recipes import find_recipe, shipped_recipes
+from app.domain.terms import Axis
 from app.models import Run
 from app.queries.checkpoints import checkpoint_page, checkpoints_page
+from app.queries.curves import View, curves
 from app.queries.intake import uploads_of
 from app.queries.model_card import model_card
 from app.queries.packages import packages_of
 from app.queries.perplexities import of_checkpoint
+from app.queries.run_log import log_tail, log_text
 from app.queries.runs import run_page, runs_page
 from app.queries.trajectory import trajectories
 from app.services import runs as run_service
-from app.web.deps import AdminDep, NowDep, ReadDep, WantedDep, WriteDep
+from app.web.curves import run_series, ways
+from app.web.deps import AdminDep, NowDep, ReadDep, ViewDep, WantedDep, WriteDep
 from app.web.downloads import attachment
 from app.web.model_card import card_of
 from app.web.render import render
@@ -58,16 +64,38 @@ def launch_run(
 
 
 @router.get("/runs/{run_id}")
-def run(request: Request, _: AdminDep, session: ReadDep, run_id: uuid.UUID) -> Response:
+def run(request: Request, _: AdminDep, session: ReadDep, run_id: uuid.UUID, view: ViewDep) -> Response:
     """One run."""
-    page = run_page(session, run_id)
-    return render(request, "runs/one.html", page=page, trajectories=trajectories(session, run_id))
+    moving = _moving(session, run_id, view)
+    told, log = trajectories(session, run_id), log_tail(session, run_id)
+    return render(request, "runs/one.html", **moving, trajectories=told, log=log)
 
 
 @router.get("/runs/{run_id}/progress")
-def run_progress(request: Request, _: AdminDep, session: ReadDep, run_id: uuid.UUID) -> Response:
+def run_progress(request: Request, _: AdminDep, session: ReadDep, run_id: uuid.UUID, view: ViewDep) -> Response:
     """The part of that page that changes by itself."""
-    return render(request, "runs/_progress.html", page=run_page(session, run_id))
+    return render(request, "runs/_progress.html", **_moving(session, run_id, view))
+
+
+def _moving(session: Session, run_id: uuid.UUID, view: View) -> dict[str, Any]:
+    """A run with its curves, for the page and for the part of it that moves."""
+    page, view = run_page(session, run_id), replace(view, axis=Axis.STEPS)
+    job = page.run.job
+    planned = page.total_steps if job is not None and job.unfinished else 0  # what has ended goes no further
+    shown = curves(session, [run_id], view, last=planned)
+    return {"page": page, "shown": shown, "series": run_series(shown), "ways": ways(shown, f"/runs/{run_id}")}
+
+
+@router.get("/runs/{run_id}/log")
+def run_log(request: Request, _: AdminDep, session: ReadDep, run_id: uuid.UUID) -> Response:
+    """The last lines of what the run said."""
+    return render(request, "runs/_log.html", log=log_tail(session, run_id))
+
+
+@router.get("/runs/{run_id}/log.txt")
+def run_log_text(_: AdminDep, session: ReadDep, run_id: uuid.UUID) -> Response:
+    """All of it, to keep or to send."""
+    return PlainTextResponse(log_text(session, run_id), headers={"Cache-Control": "no-store"})
 
 
 @router.get("/runs/{run_id}/preview")

@@ -21,6 +21,7 @@ from app.domain.terms import (
     Choice,
     FinishReason,
     JobState,
+    LineKind,
     Order,
     Outcome,
     PairKind,
@@ -43,6 +44,7 @@ from app.services import (
 )
 from app.services.checkpoints import SavedAdapter, register_adapter
 from app.services.responses import Generated, Planned
+from app.services.run_log import say
 from app.services.runs import Metric
 from app.setup.state import SetupPhase, SetupState, write_state
 from tests.factories import import_control_pairs
@@ -198,10 +200,23 @@ class Arena:
                        trainable_parameters=4_884_480)  # fmt: skip
             stored.peak_memory_bytes = 2_400_000_000
             train = [
-                Metric(Split.TRAIN, step, step / steps * 2, loss, 4e-4 * (1 - step / steps), 5412.0)
+                Metric(
+                    Split.TRAIN, step, step / steps * 2, loss, 4e-4 * (1 - step / steps), 5412.0 + 40 * (step % 7),
+                    tokens=940 * step, memory_bytes=2_100_000_000 + 5_000_000 * min(step, 60),
+                )
                 for step, loss in enumerate(losses, 1)
+            ]  # fmt: skip
+            checked = [
+                Metric(Split.VALIDATION, step, step / steps * 2, loss, tokens=940 * step)
+                for step, loss in validation.items()
             ]
-            checked = [Metric(Split.VALIDATION, step, step / steps * 2, loss) for step, loss in validation.items()]
+            said = [(LineKind.TOLD, f"training 4,884,480 parameters on cuda in bfloat16: {steps} steps over 480 rows")]
+            said += [
+                (LineKind.TOLD, f"step {one.step} (epoch {one.epoch:.2f}): loss {one.loss:.4f}, 5412 tokens/s, 2.4 GB")
+                for one in train[:: max(1, len(train) // 20)]
+            ]
+            said += [(LineKind.WARNING, "3 rows of the training file are longer than max_length = 1024 tokens")]
+            say(session, stored, [(self.now, kind, text) for kind, text in said])
             runs.record(session, stored, train + checked, now=self.now)
             self.working(session, stored.job_id, done=len(losses), total=steps, eta_seconds=372.0)
 
@@ -222,8 +237,18 @@ class Arena:
                 job.done = job.total
             jobs.finish(session, job, state, now=self.now, error=error)
 
-    def checkpoint(self, run: Run, label: str, step: int, *, is_last: bool, passed: bool = True) -> Checkpoint:
+    def checkpoint(
+        self,
+        run: Run,
+        label: str,
+        step: int,
+        *,
+        is_last: bool,
+        passed: bool = True,
+        validation_loss: float | None = None,
+    ) -> Checkpoint:
         """An adapter that the run wrote."""
+        loss = 2.41 if validation_loss is None else validation_loss
         effect = {"passed": passed, "kl_mean": 0.0712 if passed else 0.0, "kl_max": 1.9, "delta_norm": 3.21,
                   "reason": "" if passed else "the mean KL to its base is 0"}  # fmt: skip
         saved = SavedAdapter(
@@ -234,7 +259,7 @@ class Arena:
             epoch=1.0 if not is_last else 2.0,
             is_last=is_last,
             size_bytes=19_584_000,
-            validation_loss=2.41,
+            validation_loss=loss,
             effect=effect,
         )
         with self.writing() as session:

@@ -28,6 +28,7 @@ from tests.browser import (
     reporting,
     telling,
     texts,
+    training,
     trying,
 )
 from tests.browser.arena import SCRIPT, Arena, Writer
@@ -458,6 +459,7 @@ STATES: dict[str, Callable[[Arena], list[Page]]] = {
         reporting.reported,
         figures.figures,
         many_checkpoints.many_checkpoints,
+        training.training,
         crowded,
         one,
         thirteen,

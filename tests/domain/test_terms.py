@@ -29,6 +29,7 @@ ROW_OF = {
 
 # States and kinds that a reader meets on the page that shows them, not in the glossary.
 TOLD_ELSEWHERE = {
+    terms.Axis,
     terms.BallotState,
     terms.BaseModelSource,
     terms.BaseModelState,
@@ -41,6 +42,7 @@ TOLD_ELSEWHERE = {
     terms.JobState,
     terms.JudgingState,
     terms.Keep,
+    terms.LineKind,
     terms.ProviderKind,
     terms.Queue,
     terms.ReasonTag,

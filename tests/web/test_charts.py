@@ -1,4 +1,3 @@
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -6,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.web.charts import forest, loss_plot, nice_ticks, thin
+from app.web.charts import forest, nice_ticks
 
 shares = st.floats(0, 1)
 values = st.floats(-1e6, 1e6)
@@ -17,12 +16,6 @@ class Row:
     live: tuple[float, float] | None
     win_rate: float | None = None
     fixed: tuple[float, float] | None = None
-
-
-@dataclass(frozen=True)
-class Loss:
-    step: int
-    loss: float
 
 
 def test_in_a_finished_report_the_fixed_interval_stands_alone() -> None:
@@ -75,31 +68,3 @@ def test_ticks_enclose_the_values_in_equal_steps(one: float, other: float) -> No
 def test_steps_of_a_run_are_whole_numbers() -> None:
     assert nice_ticks(0, 10, whole=True) == [0, 3, 6, 9, 12]
     assert nice_ticks(0, 3, whole=True) == [0, 1, 2, 3]
-
-
-def test_loss_curves_share_one_axis_and_lower_loss_is_lower_on_the_page() -> None:
-    drawn = loss_plot([Loss(1, 4.0), Loss(10, 2.0)], [Loss(5, 3.0), Loss(10, 2.5)], last_step=10)
-    assert drawn is not None
-    assert drawn.lines[0].path == "M10 0 L100 200"
-    assert drawn.lines[0].dots == ()
-    assert drawn.lines[1].dots == ((50.0, 100.0), (100.0, 150.0))
-    assert [t.label for t in drawn.y_ticks] == ["2", "2.5", "3", "3.5", "4"]
-
-
-def test_a_run_without_finite_losses_has_no_curve() -> None:
-    assert loss_plot([Loss(1, math.nan), Loss(2, math.inf)], [], last_step=10) is None
-    assert loss_plot([], [], last_step=10) is None
-
-
-def test_one_measured_value_is_drawn_inside_the_box() -> None:
-    drawn = loss_plot([], [Loss(0, 2.5)], last_step=0)
-    assert drawn is not None
-    ((x, y),) = drawn.lines[1].dots
-    assert 0 <= x <= 100
-    assert 0 <= y <= drawn.height
-
-
-def test_thinning_keeps_both_ends() -> None:
-    points = [(i, 0.0) for i in range(10_000)]
-    kept = thin(points, 600)
-    assert (len(kept), kept[0], kept[-1]) == (600, points[0], points[-1])

@@ -1,4 +1,4 @@
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -111,3 +111,12 @@ def test_perplexity_is_the_exponential_of_the_loss(loss: float | None, text: str
 )
 def test_of_many_names_the_first_are_said(names: tuple[str, ...], said: str) -> None:
     assert filters.some(names) == said
+
+
+def test_figures_of_any_size_are_written_with_the_digits_that_say_something() -> None:
+    written = [filters.figure(value) for value in (2.4129, 0.0, 0.0002, 54_120.0, -0.5)]
+    assert written == ["2.413", "0.000", "2.0e-04", "54\N{NARROW NO-BREAK SPACE}120", "-0.500"]
+
+
+def test_a_clock_shows_seconds_in_utc() -> None:
+    assert filters.clock(datetime(2026, 1, 31, 16, 5, 9, tzinfo=timezone(timedelta(hours=2)))) == "14:05:09"
