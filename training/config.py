@@ -38,6 +38,9 @@ class LoraSettings:
     """Layers that get an update: "all-linear" (all but the head), or names such as ["q_proj", "v_proj"]."""
     use_rslora: bool = False
     """Scale by sqrt(r) instead of r, so that the learning rate carries over between ranks."""
+    use_dora: bool = False
+    """Learn the length of each row of W + scale · B A by itself (DoRA, arXiv:2402.09353): closer to full fine-tuning at
+    small r; a step takes longer and keeps more memory, as these layers are not fused."""
 
 
 @dataclass(frozen=True, slots=True)
