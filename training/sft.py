@@ -114,6 +114,7 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
     model = lora.attach_lora(model, recipe.lora)
     fuse(model)
     if settings.gradient_checkpointing:
+        memory.hold_little()
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]

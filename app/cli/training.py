@@ -16,10 +16,12 @@ from app.cli.prepare import prepare
 from app.config import DATA
 from app.db import session_scope
 from app.domain.recipes import find_recipe
+from app.machine import find_machine
 from app.queries.checkpoints import checkpoint_page, checkpoint_rows
 from app.queries.lookup import find_checkpoint, find_run
 from app.queries.model_card import model_card
 from app.queries.runs import run_page, run_rows
+from app.queries.training_memory import memory_of_run
 from app.services.runs import cancel_run, launch_sweep
 from app.web.model_card import card_of
 
@@ -35,7 +37,7 @@ def train(
     detach: DetachFlag = False,
 ) -> None:
     """Train an adapter and show how its loss falls; a recipe with lists (r = [8, 16]) trains one for each value."""
-    prepare()
+    machine = find_machine(prepare().device)
     with session_scope() as session:
         launched = launch_sweep(
             session,
@@ -45,8 +47,11 @@ def train(
             base=base,
             name=name,
         )
+        memory = {run.id: memory_of_run(session, run.id, machine) for run in launched}
     for run in launched:
         console.print(f"Run {run.name}", highlight=False)
+        if expected := memory[run.id]:
+            console.print(f"  {expected.sentence}", highlight=False, style=None if expected.fits else "yellow")
     for run in () if detach else launched:
         follow(run.job_id)
         _told(run.id)

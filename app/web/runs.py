@@ -10,14 +10,16 @@ from app import jobs
 from app.config import DATA
 from app.domain.errors import NotFoundError
 from app.domain.recipes import find_recipe, shipped_recipes
+from app.machine import find_machine
 from app.models import Run
 from app.queries.checkpoints import checkpoint_page, checkpoints_page
 from app.queries.intake import uploads_of
 from app.queries.model_card import model_card
 from app.queries.runs import run_page, runs_page
+from app.queries.training_memory import memory_of_recipes, memory_of_run
 from app.queries.trajectory import trajectories
 from app.services import runs as run_service
-from app.web.deps import AdminDep, NowDep, ReadDep, WantedDep, WriteDep
+from app.web.deps import AdminDep, NowDep, ReadDep, SettingsDep, WantedDep, WriteDep
 from app.web.downloads import attachment
 from app.web.model_card import card_of
 from app.web.render import render
@@ -27,9 +29,11 @@ RECIPES = DATA / "recipes"
 
 
 @router.get("/runs")
-def runs(request: Request, _: AdminDep, session: ReadDep, wanted: WantedDep) -> Response:
+def runs(request: Request, _: AdminDep, session: ReadDep, wanted: WantedDep, settings: SettingsDep) -> Response:
     """All runs and the form to start one."""
-    return render(request, "runs/page.html", page=runs_page(session, shipped_recipes(RECIPES), wanted))
+    recipes = shipped_recipes(RECIPES)
+    memory = memory_of_recipes(session, recipes, find_machine(settings.device))
+    return render(request, "runs/page.html", page=runs_page(session, recipes, wanted), memory=memory)
 
 
 @router.get("/runs/list")
@@ -56,10 +60,11 @@ def launch_run(
 
 
 @router.get("/runs/{run_id}")
-def run(request: Request, _: AdminDep, session: ReadDep, run_id: uuid.UUID) -> Response:
+def run(request: Request, _: AdminDep, session: ReadDep, settings: SettingsDep, run_id: uuid.UUID) -> Response:
     """One run."""
     page = run_page(session, run_id)
-    return render(request, "runs/one.html", page=page, trajectories=trajectories(session, run_id))
+    memory = memory_of_run(session, run_id, find_machine(settings.device))
+    return render(request, "runs/one.html", page=page, trajectories=trajectories(session, run_id), memory=memory)
 
 
 @router.get("/runs/{run_id}/progress")

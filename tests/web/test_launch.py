@@ -1,5 +1,6 @@
 """What an admin starts, stops and tries again from the pages."""
 
+import json
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from app.models import BaseModel, EvalBatch, Job, Run
 from app.services import runs
 from app.services.shipped import import_shipped
 from app.web.launch_form import PlanForm
+from tests.domain.test_training_memory import SMOLLM2
 from tests.factories import NOW, RULES, Study, import_control_pairs, make_base, make_run, make_suite, prompt_row
 from tests.fixtures import on_sqlite
 from tests.judged import OPUS, a_judge
@@ -264,6 +266,22 @@ def test_a_run_of_a_shipped_recipe_waits_for_its_base_model(app: FastAPI, admin:
     assert admin.post(f"/runs/{run.id}/cancel").status_code == 409
     assert admin.post(f"/runs/{run.id}/retry").status_code == 303
     assert state_of(app, run.job_id) is JobState.QUEUED
+
+
+@on_sqlite
+def test_the_form_and_the_run_say_how_much_memory_it_takes(app: FastAPI, admin: TestClient, tmp_path: Path) -> None:
+    with app.state.database.session_scope() as session:
+        base = make_base(session, tmp_path, name="smollm2-135m")
+        run = make_run(session, tmp_path, base="smollm2-135m", done=False)
+    for page in ("/runs", f"/runs/{run.id}"):
+        assert "with rows of max_length" not in admin.get(page).text
+    config = Path(base.folder) / "config.json"
+    config.write_text(json.dumps(SMOLLM2), encoding="utf-8")
+    assert re.search(r"About \d\.\d GB on the \w+ with rows of max_length = 1,024 tokens", admin.get("/runs").text)
+    assert "with rows of max_length = 1,024 tokens" in admin.get(f"/runs/{run.id}").text
+    config.write_text(json.dumps({**SMOLLM2, "num_hidden_layers": 10_000}), encoding="utf-8")
+    assert "The base model alone takes more than that" in admin.get("/runs").text
+    assert 'class="notice notice-wait"><p>About ' in admin.get(f"/runs/{run.id}").text
 
 
 @on_sqlite
