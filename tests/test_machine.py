@@ -39,9 +39,9 @@ def test_a_gpu_is_asked_through_its_own_tool(tmp_path: Path, monkeypatch: pytest
     tool.write_text("#!/bin/sh\necho '24564, 8.9'\n", encoding="utf-8")
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    machine._gpu.cache_clear()  # noqa: SLF001 - asked once for the life of a process
+    machine._gpu.cache_clear()
     try:
         assert find_machine() == Machine("cuda", 24564 * 2**20, bfloat16=True)
         assert find_machine("cpu").device == "cpu"
     finally:
-        machine._gpu.cache_clear()  # noqa: SLF001
+        machine._gpu.cache_clear()

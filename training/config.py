@@ -77,6 +77,9 @@ class TrainSettings:
     """Stop after so many measurements in a row without a lower validation loss; 0 = never."""
     save_strategy: Literal["epoch", "end"] = "epoch"
     """A checkpoint at the end of each epoch, or one at the end."""
+    keep: Literal["all", "best", "last"] = "all"
+    """Checkpoints that are left when the run is done: all, the one with the lowest validation loss, or the last. One
+    that takes part in an eval batch by then stays in any case."""
 
 
 @dataclass(frozen=True, slots=True)

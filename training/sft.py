@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from training import base, data, effect, lora, memory, resume, schedule, tensor_files
+from training import base, data, effect, lora, memory, resume, retention, schedule, tensor_files
 from training.advice import advice, measurements_since_best
 from training.checkpoint import CheckpointFacts, folder_size, write_checkpoint
 from training.config import Recipe, load_recipe, recipe_to_dict
@@ -368,7 +368,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         recipe = load_recipe(options.recipe)
         with Display() as display:
-            train(
+            done = train(
                 recipe,
                 options.base,
                 options.train,
@@ -380,6 +380,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 on_event=display.show,
                 should_stop=lambda: bool(interrupts),
             )
+            retention.remove_superfluous(done.checkpoints, recipe.train.keep)
     except TrainingError as error:
         sys.stderr.write(f"{error.message}\n")
         return 1

@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 from app.config import get_settings
 from app.db import session_scope
 from app.domain.errors import ConflictError, DatabaseAwayError
-from app.domain.terms import Split
+from app.domain.terms import Keep, Split
 from app.models import BaseModel, Dataset, Run
-from app.services import runs
+from app.services import removal, runs
 from app.services.checkpoints import SavedAdapter, mark_last, register_adapter
 from app.services.runs import Metric
 from training import events, resume, sft
@@ -78,6 +78,18 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
     for folder in earlier:
         resume.forget(folder)
     recorder.flush()
+    if recipe.train.keep != "all":
+        _keep_only(claim, Keep(recipe.train.keep), settings.artifacts)
+
+
+def _keep_only(claim: Claim, keep: Keep, artifacts: Path) -> None:
+    """Remove the checkpoints that the recipe does not keep, but for those that a result depends on; the run says so."""
+    with session_scope() as session:
+        run = session.get_one(Run, claim.subject_id)
+        done = removal.keep_only(session, run, artifacts=artifacts, now=utc_now(), keep=keep)
+        if done.removed:
+            names = ", ".join(done.removed)
+            runs.note(run, f"as the recipe keeps the {keep.value} checkpoint only, {names} went when the run was done")
 
 
 def _verify_dataset(dataset: Dataset) -> None:

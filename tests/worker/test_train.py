@@ -191,6 +191,22 @@ def test_rows_that_were_left_out_are_noted_with_the_run(database: Database, tiny
 
 
 @on_sqlite
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_a_recipe_says_which_checkpoints_are_left(database: Database, tiny: Tiny, home: Path, keep: str) -> None:
+    (home / "one.toml").write_text(tiny.recipe.read_text(encoding="utf-8") + f'keep = "{keep}"\n', encoding="utf-8")
+    with database.session_scope() as session:
+        add_tiny_base(session, tiny)
+        launch_tiny_run(session, tiny, home, name="other")
+        run = launch_run(session, read_recipe(home / "one.toml"), now=NOW, name="one")
+    train.run(claimed(run), never)
+    stored, _, checkpoints = read(database, run.id)
+    assert [(one.name, one.is_last) for one in checkpoints] == [("one/epoch-2", True)]  # also the best of the two
+    assert [folder.name for folder in Path(checkpoints[0].folder).parent.glob("*epoch*")] == ["epoch-2"]
+    verify_checkpoint(Path(checkpoints[0].folder), checkpoints[0].fingerprint)
+    assert f"keeps the {keep} checkpoint only, one/epoch-1 went when the run was done" in stored.notes
+
+
+@on_sqlite
 def test_a_recipe_that_cannot_be_used_fails_before_anything_is_written(
     database: Database, tiny: Tiny, home: Path
 ) -> None:
