@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -15,12 +15,14 @@ from app.db import session_scope
 from app.domain.errors import ConflictError, DatabaseAwayError
 from app.domain.terms import Keep, Split
 from app.models import BaseModel, Dataset, Run
+from app.queries.run_data import DataPart, data_of
 from app.services import removal, runs
 from app.services.checkpoints import SavedAdapter, mark_last, register_adapter
 from app.services.runs import Metric
 from training import events, resume, sft
-from training.config import recipe_from_dict
+from training.config import Recipe, recipe_from_dict
 from training.errors import Cancelled, ResumeError
+from training.mixing import Files
 from training.tensor_files import hash_file
 from worker.base_model import verified_folder
 from worker.claim import Claim, utc_now
@@ -40,11 +42,13 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
     """
     with session_scope(write=False) as session:
         stored = session.get_one(Run, claim.subject_id)
-        dataset = session.get_one(Dataset, stored.dataset_id)
+        data = data_of(session, stored.id)
         base = session.get_one(BaseModel, stored.base_model_id)
         recipe = recipe_from_dict(stored.recipe, f"run {stored.name}")
     base_folder = verified_folder(base)
-    _verify_dataset(dataset)
+    for part in data:
+        _verify_dataset(part.dataset)
+    train_files, validation_files = _files(recipe, data)
     recorder = _Recorder(claim)
     settings = get_settings()
     attempts = settings.artifacts / "runs" / stored.name
@@ -55,8 +59,8 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
         sft.train(
             recipe,
             base_folder,
-            Path(dataset.path),
-            Path(dataset.validation_path),
+            train_files,
+            validation_files,
             out,
             run_name=stored.name,
             device=settings.device,
@@ -90,6 +94,17 @@ def _keep_only(claim: Claim, keep: Keep, artifacts: Path) -> None:
         if done.removed:
             names = ", ".join(done.removed)
             runs.note(run, f"as the recipe keeps the {keep.value} checkpoint only, {names} went when the run was done")
+
+
+def _files(recipe: Recipe, data: Sequence[DataPart]) -> tuple[Files, Files]:
+    """Training and validation file, or those of each dataset of a mix by the name that the recipe has for it."""
+    if not recipe.mix:
+        return Path(data[0].dataset.path), Path(data[0].dataset.validation_path)
+    named = dict(zip(recipe.mix, (part.dataset for part in data), strict=True))
+    return (
+        {name: Path(dataset.path) for name, dataset in named.items()},
+        {name: Path(dataset.validation_path) for name, dataset in named.items()},
+    )
 
 
 def _verify_dataset(dataset: Dataset) -> None:

@@ -15,7 +15,7 @@ from app.cli.output import JsonFlag, console, print_json, print_rows, save
 from app.cli.prepare import prepare
 from app.config import DATA
 from app.db import session_scope
-from app.domain.recipes import find_recipe
+from app.domain.recipes import find_recipe, read_mix
 from app.machine import find_machine
 from app.queries.checkpoints import checkpoint_page, checkpoint_rows
 from app.queries.lookup import find_checkpoint, find_run
@@ -31,7 +31,10 @@ checkpoints = typer.Typer(help="Checkpoints: what can answer.", no_args_is_help=
 
 def train(
     recipe: Annotated[str, typer.Argument(help="brie-v1, brie-v2, another shipped recipe, or a .toml file.")],
-    dataset: Annotated[str, typer.Option(help="Another dataset than the recipe's.")] = "",
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(help="Another dataset than the recipe's; several are mixed: --dataset brie=2 --dataset notes."),
+    ] = None,
     base: Annotated[str, typer.Option(help="Another base model than the recipe's.")] = "",
     name: NameOption = "",
     detach: DetachFlag = False,
@@ -43,7 +46,7 @@ def train(
             session,
             find_recipe(DATA / "recipes", recipe),
             now=datetime.now(UTC),
-            dataset=dataset,
+            mix=read_mix(dataset or ()),
             base=base,
             name=name,
         )

@@ -23,7 +23,8 @@ _PROCESS = 530_000_000
 """Python, torch, transformers and peft, resident in memory."""
 _DRIVER = 500_000_000
 """What CUDA keeps for itself on a GPU."""
-_SLACK = 1.0
+_HOLES = 5
+"""Measured: so many times the gradients inside a layer are lost between tensors that come and go."""
 _USABLE = 0.9
 """Share of a machine's memory that a run may take: the rest is for the system and for what else runs."""
 
@@ -89,22 +90,25 @@ class Need:
     """What is kept for the backward pass."""
     working: int
     """The largest of what comes and goes: a chunk of the head, or the gradients inside a layer."""
+    holes: int = 0
+    """What the C library holds between the tensors of a CPU; with checkpointing it is told not to."""
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.process + self.weights + self.adapter + self.activations + self.working
+        return self.process + self.weights + self.adapter + self.activations + self.working + self.holes
 
 
 def read_shape(config: Mapping[str, Any]) -> Shape | None:
     """The shape that a ``config.json`` tells; ``None`` for what cannot be counted so (experts, GPT-2)."""
     if any(config.get(key) for key in ("num_local_experts", "num_experts", "n_routed_experts")):
         return None
-    hidden, heads = config.get("hidden_size"), config.get("num_attention_heads")
+    hidden: Any = config.get("hidden_size")
+    heads: Any = config.get("num_attention_heads")
     if not (_whole(hidden) and _whole(heads)):
         return None
     head = config.get("head_dim") or hidden // heads
-    sizes = {
+    sizes: dict[str, Any] = {
         "layers": config.get("num_hidden_layers"),
         "hidden": hidden,
         "inner": config.get("intermediate_size"),
@@ -157,8 +161,9 @@ def estimate(shape: Shape, plan: Plan, *, device: str, bfloat16: bool) -> Need:
         process=_DRIVER if device == "cuda" else _PROCESS,
         weights=shape.parameters * number,
         adapter=round(_TRAINED_BYTES * shape.layers * trained),
-        activations=round(_SLACK * tokens * (kept + 2 * shape.hidden * number)),
+        activations=tokens * (kept + 2 * shape.hidden * number),
         working=max(within, _head(shape, tokens, number)),
+        holes=_HOLES * within if device == "cpu" and not plan.gradient_checkpointing else 0,
     )
 
 

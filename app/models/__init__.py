@@ -12,7 +12,7 @@ from app.models.job import Job, Worker
 from app.models.judge import Judge, JudgeCall, Judging
 from app.models.pair import Pair, Tally
 from app.models.response import Response
-from app.models.run import Run, RunMetric
+from app.models.run import Run, RunDataset, RunMetric
 from app.models.snapshot import Snapshot
 from app.models.suite import Prompt, Suite
 from app.models.types import Table
@@ -41,6 +41,7 @@ __all__ = [
     "Recognition",
     "Response",
     "Run",
+    "RunDataset",
     "RunMetric",
     "Seat",
     "SignIn",

@@ -11,11 +11,12 @@ from sqlalchemy.orm import Session
 from app.domain.errors import NotFoundError
 from app.domain.recipes import RecipeRow
 from app.domain.terms import JobState, RunKind, Split
-from app.models import BaseModel, Dataset, Run, RunMetric
+from app.models import BaseModel, Run, RunMetric
 from app.queries.checkpoints import CheckpointRow, checkpoints_of_run
 from app.queries.datasets import DatasetRow, dataset_rows
 from app.queries.jobs import JobView, job_views
 from app.queries.paging import FIRST_PAGE, Wanted, Window, find
+from app.queries.run_data import DataPart, data_of, data_of_runs, label_of
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class RunPage:
     train: tuple[Point, ...]
     validation: tuple[Point, ...]
     checkpoints: tuple[CheckpointRow, ...]
+    data: tuple[DataPart, ...]
     preview: tuple[PreviewRow, ...]
 
 
@@ -88,10 +90,9 @@ _NEWEST_FIRST = (Run.created_at.desc(), Run.name)
 
 
 def run_rows(session: Session, *conditions: Any) -> tuple[RunRow, ...]:
-    """Runs newest first, in four queries whatever their number."""
+    """Runs newest first, in six queries whatever their number."""
     query = (
-        select(Run, Dataset.name, Dataset.version, BaseModel.name)
-        .join(Dataset, Dataset.id == Run.dataset_id)
+        select(Run, BaseModel.name)
         .join(BaseModel, BaseModel.id == Run.base_model_id)
         .where(*conditions)
         .order_by(*_NEWEST_FIRST)
@@ -99,6 +100,7 @@ def run_rows(session: Session, *conditions: Any) -> tuple[RunRow, ...]:
     found = session.execute(query).all()
     jobs = job_views(session, (run.job_id for run, *_ in found))
     ids = [run.id for run, *_ in found]
+    data = data_of_runs(session, ids)
     first = _validation_losses(session, ids, func.min(RunMetric.step))
     last = _validation_losses(session, ids, func.max(RunMetric.step))
     return tuple(
@@ -107,7 +109,7 @@ def run_rows(session: Session, *conditions: Any) -> tuple[RunRow, ...]:
             name=run.name,
             kind=run.kind,
             recipe=run.recipe_name,
-            dataset=f"{dataset} v{version}",
+            dataset=label_of(data[run.id]),
             dataset_id=run.dataset_id,
             base_model=base_model,
             job=jobs.get(run.job_id) if run.job_id else None,
@@ -115,7 +117,7 @@ def run_rows(session: Session, *conditions: Any) -> tuple[RunRow, ...]:
             last_loss=last.get(run.id),
             created_at=run.created_at,
         )
-        for run, dataset, version, base_model in found
+        for run, base_model in found
     )
 
 
@@ -169,6 +171,7 @@ def run_page(session: Session, run_id: uuid.UUID) -> RunPage:
         train=tuple(Point(m.step, m.loss) for m in train),
         validation=tuple(Point(m.step, m.loss) for m in metrics if m.split is Split.VALIDATION),
         checkpoints=checkpoints_of_run(session, run_id),
+        data=data_of(session, run_id),
         preview=tuple(
             PreviewRow(row["line"], tuple((text, learned) for text, learned in row["pieces"]))
             for row in stored.preview or ()

@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from app import jobs
 from app.config import DATA
 from app.domain.errors import NotFoundError
-from app.domain.recipes import find_recipe, shipped_recipes
+from app.domain.recipes import find_recipe, read_mix, shipped_recipes
 from app.machine import find_machine
 from app.models import Run
 from app.queries.checkpoints import checkpoint_page, checkpoints_page
@@ -49,13 +49,19 @@ def launch_run(
     now: NowDep,
     recipe: Annotated[str, Form(max_length=200)],
     dataset: Annotated[str, Form(max_length=200)] = "",
+    mixed: Annotated[list[str], Form(max_length=200)] = [],  # noqa: B006 - read, never changed
+    weight: Annotated[list[str], Form(max_length=200)] = [],  # noqa: B006
     base_model: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
-    """Start a run of a shipped recipe, or the runs of one that is a sweep."""
+    """Start a run of a shipped recipe, or the runs of one that is a sweep.
+
+    ``mixed`` names datasets and ``weight`` says at the same place how often an epoch sees each; empty: not at all.
+    """
     if recipe.endswith(".toml"):
         raise NotFoundError("From the page only the shipped recipes can be started; ./arena train takes any file.")
     found = find_recipe(RECIPES, recipe)
-    launched = run_service.launch_sweep(session, found, now=now, dataset=dataset, base=base_model)
+    mix = read_mix([f"{name}={often.strip()}" for name, often in zip(mixed, weight, strict=False) if often.strip()])
+    launched = run_service.launch_sweep(session, found, now=now, dataset=dataset, mix=mix, base=base_model)
     return RedirectResponse(f"/runs/{launched[0].id}" if len(launched) == 1 else "/runs", status_code=303)
 
 

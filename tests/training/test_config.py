@@ -61,7 +61,7 @@ def test_a_bad_value_is_refused_with_file_and_key(change: dict[str, Any], named:
     assert named in caught.value.message
 
 
-@pytest.mark.parametrize("key", SMALLEST)
+@pytest.mark.parametrize("key", sorted(SMALLEST.keys() - {"dataset"}))
 def test_a_missing_key_is_named(key: str) -> None:
     content = {name: value for name, value in SMALLEST.items() if name != key}
     with pytest.raises(RecipeError, match=f"{key} is missing"):
