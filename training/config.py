@@ -211,7 +211,8 @@ def _weights(value: Any, source: str, key: str) -> Mapping[str, float]:
             raise RecipeError(
                 f"{source}: {key}.{name} must be a number above 0 and not above {LARGEST_WEIGHT}, not {weight!r}"
             )
-    return {name: float(weight) for name, weight in value.items()}
+    # By name, as what is drawn depends on the order, and a database need not keep it.
+    return {name: float(weight) for name, weight in sorted(value.items())}
 
 
 def _word(hint: Any) -> str:

@@ -74,7 +74,7 @@ class Mix:
 
 
 def weights_of(mix: Mapping[str, float], train: Files, validation: Files) -> list[tuple[str, float, Path, Path]]:
-    """Name, weight, training and validation file of each dataset of a run, in the order of the recipe.
+    """Name, weight, training and validation file of each dataset of a run, in the order of the mix.
 
     Args:
         mix: the recipe's weights; empty for a run on one dataset, whose name is then "".

@@ -100,7 +100,7 @@ def _files(recipe: Recipe, data: Sequence[DataPart]) -> tuple[Files, Files]:
     """Training and validation file, or those of each dataset of a mix by the name that the recipe has for it."""
     if not recipe.mix:
         return Path(data[0].dataset.path), Path(data[0].dataset.validation_path)
-    named = dict(zip(recipe.mix, (part.dataset for part in data), strict=True))
+    named = {f"{part.dataset.name}@{part.dataset.version}": part.dataset for part in data}
     return (
         {name: Path(dataset.path) for name, dataset in named.items()},
         {name: Path(dataset.validation_path) for name, dataset in named.items()},

@@ -45,7 +45,7 @@ class RunDataset(Table):
     run_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("run.id"), primary_key=True)
     dataset_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("dataset.id"), primary_key=True, index=True)
     position: Mapped[int]
-    """Place in the mix, from 0; which rows are drawn depends on it."""
+    """Place in the mix as it was asked for, from 0."""
     weight: Mapped[float]
     """How often an epoch sees each row."""
 

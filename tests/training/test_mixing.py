@@ -144,6 +144,14 @@ def test_broken_off_at_any_step_it_ends_with_the_same_bits(
         assert of(after, CheckpointSaved)[-1].fingerprint == of(whole, CheckpointSaved)[-1].fingerprint
 
 
+def test_the_order_in_which_a_mix_is_written_does_not_matter(recipe: Recipe) -> None:
+    """Postgres sorts the keys of what it stores as JSON in its own way."""
+    content = recipe_to_dict(recipe) | {"dataset": ""}
+    orders = ({"notes": 1, "cheese": 2}, {"cheese": 2, "notes": 1})
+    found = [list(recipe_from_dict(content | {"mix": mix}, "here").mix) for mix in orders]
+    assert found == [["cheese", "notes"]] * 2
+
+
 def test_lines_are_named_with_their_dataset() -> None:
     rows = [Row(5, (1,), (True,), "notes@2"), Row(3, (1,), (True,), "cheese"), Row(4, (1,), (True,), "cheese")]
     assert sft._lines(rows) == "cheese:3, cheese:4, notes@2:5"
