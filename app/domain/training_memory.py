@@ -4,6 +4,10 @@ Counted is what is in memory at the fullest moment, the backward pass: the froze
 two moments (16 bytes for each trained parameter); what each layer keeps of each token; one chunk of the head; and the
 process itself. What is kept was counted tensor by tensor in the layers of ``training.fused`` and, where those step
 aside (bfloat16, DoRA), of peft; that part agrees with torch's own account to 3%.
+
+Against the measured peak of a process on a CPU (SmolLM2-135M in float32, r = 16, one row in a pass): 1.87 GB expected
+and 1.87 GB measured at 512 tokens, 2.49 and 2.62 GB at 1,024; with gradient checkpointing 1.30 and 1.26 GB at 512. What
+is lost between tensors is fitted to the first; larger batches and GPUs were not measured with this version.
 """
 
 import dataclasses
@@ -23,7 +27,7 @@ _PROCESS = 530_000_000
 """Python, torch, transformers and peft, resident in memory."""
 _DRIVER = 500_000_000
 """What CUDA keeps for itself on a GPU."""
-_HOLES = 5
+_HOLES = 8
 """Measured: so many times the gradients inside a layer are lost between tensors that come and go."""
 _USABLE = 0.9
 """Share of a machine's memory that a run may take: the rest is for the system and for what else runs."""
