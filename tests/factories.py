@@ -22,7 +22,7 @@ from app.domain.names import CONTROLS
 from app.domain.recipes import RecipeRow
 from app.domain.terms import Choice, FinishReason, JobState, Role, RunKind, VoterKind
 from app.main import create_app
-from app.models import Account, BaseModel, Checkpoint, EvalBatch, Job, Pair, Run, Suite, Voter
+from app.models import Account, BaseModel, Checkpoint, Dataset, EvalBatch, Job, Pair, Run, Suite, Voter
 from app.queries.ballots import BlindBallot, blind_ballot
 from app.queries.sample_study import sample_files
 from app.services import accounts, assignment, eval_batches, responses, voting
@@ -109,6 +109,14 @@ def make_run(session: Session, folder: Path, *, name: str = "", base: str = "tin
     if done:
         finish_job(session, session.get_one(Job, run.job_id))
     return run
+
+
+def make_dataset(session: Session, folder: Path, name: str) -> Dataset:
+    """Another small dataset."""
+    path = write_rows(
+        folder / f"{name}.jsonl", [{"prompt": f"{name} {place}", "completion": "yes"} for place in range(3)]
+    )
+    return import_dataset(session, path, artifacts=folder / "artifacts", now=NOW, name=name)
 
 
 def saved_adapter(fingerprint: str, *, label: str = "epoch-2", step: int = 10, **changed: Any) -> SavedAdapter:

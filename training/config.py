@@ -7,6 +7,7 @@ a recipe can be checked where torch is not installed.
 """
 
 import dataclasses
+import functools
 import math
 import tomllib
 import types
@@ -17,6 +18,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from training.errors import RecipeError
+
+LARGEST_WEIGHT = 100
+"""How often an epoch may see a row at most."""
 
 
 def _between(low: float, high: float = math.inf, *, default: Any = dataclasses.MISSING) -> Any:
@@ -38,6 +42,9 @@ class LoraSettings:
     """Layers that get an update: "all-linear" (all but the head), or names such as ["q_proj", "v_proj"]."""
     use_rslora: bool = False
     """Scale by sqrt(r) instead of r, so that the learning rate carries over between ranks."""
+    use_dora: bool = False
+    """Learn the length of each row of W + scale · B A by itself (DoRA, arXiv:2402.09353): closer to full fine-tuning at
+    small r; a step takes longer and keeps more memory, as these layers are not fused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,9 @@ class TrainSettings:
     """Hold the frozen base in four bits while training: a quarter of the memory for it, slower; needs bitsandbytes."""
     report_to: tuple[Literal["tensorboard", "wandb"], ...] = ()
     """Who is told of losses and checkpoints besides the arena; what is named must be installed."""
+    keep: Literal["all", "best", "last"] = "all"
+    """Checkpoints that are left when the run is done: all, the one with the lowest validation loss, or the last. One
+    that takes part in an eval batch by then stays in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +100,8 @@ class Recipe:
     """How the run learns."""
     base_model: str
     """Name of a base model of this arena, or a hub id such as "Qwen/Qwen2.5-0.5B-Instruct"."""
-    dataset: str
-    """Name of the dataset to train on."""
+    dataset: str = ""
+    """Name of the dataset to train on; empty where ``mix`` names several."""
     description: str = ""
     """One sentence for people."""
     seed: int = _between(0, 2**63 - 1, default=17)
@@ -100,6 +110,8 @@ class Recipe:
     """The adapter."""
     train: TrainSettings = TrainSettings()
     """The training."""
+    mix: Mapping[str, float] = field(default_factory=dict)
+    """Several datasets by name, each with how often an epoch sees its rows: 2 = twice, 0.5 = half of them."""
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -126,12 +138,18 @@ def recipe_from_dict(content: Mapping[str, Any], source: str) -> Recipe:
     recipe: Recipe = _build(Recipe, content, source, prefix="")
     if recipe.train.max_steps == 0:
         raise RecipeError(f"{source}: train.max_steps must be -1 (by epochs) or at least 1")
+    if bool(recipe.dataset) == bool(recipe.mix):
+        raise RecipeError(f"{source}: name one dataset, or several in a table [mix]; one of the two is needed")
     return recipe
 
 
 def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
     """The recipe as plain JSON values; ``recipe_from_dict`` gives the same recipe back."""
-    content = dataclasses.asdict(recipe)
+    content = {entry.name: getattr(recipe, entry.name) for entry in dataclasses.fields(recipe)}
+    content |= {"lora": dataclasses.asdict(recipe.lora), "train": dataclasses.asdict(recipe.train)}
+    content["mix"] = dict(recipe.mix)
+    if not recipe.mix:  # recipes without one have the same identity as ever
+        del content["mix"]
     targets = content["lora"]["target_modules"]
     content["lora"]["target_modules"] = targets if isinstance(targets, str) else list(targets)
     content["train"]["report_to"] = list(content["train"]["report_to"])
@@ -141,7 +159,8 @@ def recipe_to_dict(recipe: Recipe) -> dict[str, Any]:
 def what_is_learned(recipe: Recipe) -> dict[str, Any]:
     """The recipe without what changes no bit of the result: a run may go on with another of these."""
     content = recipe_to_dict(recipe)
-    del content["train"]["report_to"]
+    for key in ("report_to", "keep"):
+        del content["train"][key]
     return content
 
 
@@ -156,8 +175,10 @@ def _build(kind: type, content: Mapping[str, Any], source: str, prefix: str) -> 
     for name, entry in fields.items():
         key = f"{prefix}{name}"
         if name in content:
-            values[name] = _value(content[name], hints[name], entry.metadata, source, key)
-        elif entry.default is dataclasses.MISSING:
+            is_mix = typing.get_origin(hints[name]) is Mapping
+            read = _weights if is_mix else functools.partial(_value, hint=hints[name], limits=entry.metadata)
+            values[name] = read(content[name], source=source, key=key)
+        elif entry.default is entry.default_factory is dataclasses.MISSING:
             raise RecipeError(f"{source}: the key {key} is missing")
     return kind(**values)
 
@@ -182,7 +203,7 @@ def _value(value: Any, hint: Any, limits: Mapping[str, float], source: str, key:
     if limits and not limits["low"] <= value <= limits["high"]:
         allowed = f"between {limits['low']:g} and {limits['high']:g}"
         raise RecipeError(f"{source}: {key} must lie {allowed}, not {value!r}")
-    if hint is str and not value.strip() and key != "description":
+    if hint is str and not value.strip() and key not in {"description", "dataset"}:
         raise RecipeError(f"{source}: {key} must not be empty")
     return value
 
@@ -205,6 +226,18 @@ def _module_names(value: Any, source: str, key: str) -> str | tuple[str, ...]:
     if isinstance(value, (list, tuple)) and value and all(isinstance(name, str) and name for name in value):
         return tuple(value)
     raise RecipeError(f'{source}: {key} must be "all-linear" or a list of layer names, not {value!r}')
+
+
+def _weights(value: Any, source: str, key: str) -> Mapping[str, float]:
+    if not isinstance(value, Mapping):
+        raise RecipeError(f"{source}: {key} must be a table of datasets and weights")
+    for name, weight in value.items():
+        if type(weight) not in {int, float} or not 0 < weight <= LARGEST_WEIGHT:
+            raise RecipeError(
+                f"{source}: {key}.{name} must be a number above 0 and not above {LARGEST_WEIGHT}, not {weight!r}"
+            )
+    # By name, as what is drawn depends on the order, and a database need not keep it.
+    return {name: float(weight) for name, weight in sorted(value.items())}
 
 
 def _word(hint: Any) -> str:

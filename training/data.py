@@ -43,6 +43,8 @@ class Row:
     line: int
     ids: tuple[int, ...]
     learned: tuple[bool, ...]
+    source: str = ""
+    """Name of its dataset where a run learns from several."""
 
     @property
     def label_count(self) -> int:

@@ -4,13 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from training import base, chat
 from training.lora import LoraPair, read_adapter
-from training.masked_lora import MaskedLora
+from training.masked_lora import MaskedLora, find_linear
 
 PROBES = (
     "What makes a good morning?",
@@ -52,12 +53,13 @@ def measure_effect(
     place = base.pick_device(device)
     model, tokenizer = base.load_base(base_folder, place, base.pick_dtype(place))
     pairs = read_adapter(adapter_folder)
+    weights = {layer: find_linear(model, layer).weight for layer in pairs}
     stack = MaskedLora(model, {"adapter": pairs})
     with stack.rows([None]):
         without = next_token_logits(model, tokenizer, probes)
     with stack.rows(["adapter"]):
         with_adapter = next_token_logits(model, tokenizer, probes)
-    return judge_effect(without, with_adapter, pairs)
+    return judge_effect(without, with_adapter, pairs, weights)
 
 
 def effect_of_trained(model: Any, tokenizer: Any, pairs: Mapping[str, LoraPair]) -> Effect:
@@ -67,7 +69,9 @@ def effect_of_trained(model: Any, tokenizer: Any, pairs: Mapping[str, LoraPair])
         return Effect(0.0, 0.0, 0.0, passed=False, reason="the base model has no chat template to ask with")
     with model.disable_adapter():
         without = next_token_logits(model, tokenizer, PROBES)
-    return judge_effect(without, next_token_logits(model, tokenizer, PROBES), pairs)
+    linears = model.get_base_model()
+    weights = {layer: linears.get_submodule(layer).get_base_layer().weight for layer in pairs}
+    return judge_effect(without, next_token_logits(model, tokenizer, PROBES), pairs, weights)
 
 
 def next_token_logits(model: Any, tokenizer: Any, probes: Sequence[str]) -> torch.Tensor:
@@ -81,11 +85,20 @@ def next_token_logits(model: Any, tokenizer: Any, probes: Sequence[str]) -> torc
     return torch.stack(last)
 
 
-def judge_effect(without: torch.Tensor, with_adapter: torch.Tensor, pairs: Mapping[str, LoraPair]) -> Effect:
-    """Compare logits [probes, vocabulary] of the base without and with the adapter, and weigh its update."""
+def judge_effect(
+    without: torch.Tensor,
+    with_adapter: torch.Tensor,
+    pairs: Mapping[str, LoraPair],
+    weights: Mapping[str, torch.Tensor] = MappingProxyType({}),
+) -> Effect:
+    """Compare logits [probes, vocabulary] of the base without and with the adapter, and weigh its update.
+
+    ``weights``: those of the base by layer, without which the update of a DoRA cannot be weighed.
+    """
     first, second = torch.log_softmax(without, -1), torch.log_softmax(with_adapter, -1)
     kl = (first.exp() * (first - second)).sum(-1)
-    squares = {layer: max(0.0, pair.squared_norm()) for layer, pair in pairs.items()}
+    with torch.no_grad():
+        squares = {layer: max(0.0, pair.squared_norm(weights.get(layer))) for layer, pair in pairs.items()}
     norm = math.sqrt(math.fsum(squares.values()))
     mean, largest = float(kl.mean()), float(kl.max())
     reason = ""

@@ -3,6 +3,9 @@
 Every linear layer that some adapter changes is wrapped once. A stacks the A matrices of all adapters, B
 their (scaled) B matrices; M zeroes, row by row, everything but the row's own adapter. Rows of the bare base
 get exact zeros, so their numbers are the base's.
+
+DoRA brings each row of its weight V = W + s B A to a length of its own, which is the output times m / ‖V‖. That factor
+is 1 for the rows of the others, so their numbers stay what they are without it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,7 +47,10 @@ class _MaskedLinear(nn.Module):
     a: torch.Tensor
     b: torch.Tensor
 
-    def __init__(self, linear: nn.Linear, pairs: Sequence[tuple[int, LoraPair]], state: _State) -> None:
+    stretches: torch.Tensor
+    places: torch.Tensor
+
+    def __init__(self, linear: nn.Linear, pairs: Sequence[tuple[int, LoraPair]], state: _State, count: int) -> None:
         super().__init__()
         self.linear = linear
         weight = linear.weight
@@ -52,11 +58,30 @@ class _MaskedLinear(nn.Module):
         self.register_buffer("b", torch.cat([pair.b.float() * pair.scale for _, pair in pairs], 1).to(weight))
         self.owners = tuple(index for index, pair in pairs for _ in range(pair.a.shape[0]))
         self.state = state
+        longer = [(index, pair) for index, pair in pairs if pair.magnitude is not None]
+        self.stretches_some = bool(longer)
+        if longer:
+            found = [pair.stretch(weight.detach()) for _, pair in longer]
+            places = torch.zeros(count + 1, dtype=torch.long)  # the last is the bare base's
+            places[[index for index, _ in longer]] = torch.arange(1, len(longer) + 1)
+            self.register_buffer("stretches", torch.stack([torch.ones_like(found[0]), *found]))
+            self.register_buffer("places", places.to(weight.device))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Linear layer plus masked updates; x has shape [rows, tokens, in]."""
         inner = functional.linear(x, self.a) * self.state.mask(self.owners, x)
-        return self.linear(x) + functional.linear(inner, self.b)
+        y = self.linear(x) + functional.linear(inner, self.b)
+        return self._stretched(y) if self.stretches_some else y
+
+    def _stretched(self, y: torch.Tensor) -> torch.Tensor:
+        """What is no bias, times m / ‖V‖; exactly y where the row's adapter is not DoRA."""
+        if self.state.rows is None:
+            raise RuntimeError("the adapter of each row must be set before the model is called")
+        factor = self.stretches[self.places[self.state.rows.to(y.device)]][:, None]
+        longer = y * factor
+        if self.linear.bias is not None:
+            longer = longer + self.linear.bias * (1 - factor)
+        return longer.to(y.dtype)
 
 
 class MaskedLora:
@@ -70,12 +95,13 @@ class MaskedLora:
             for layer, pair in pairs.items():
                 layers.setdefault(layer, []).append((self._index[name], pair))
         for layer, indexed in layers.items():
-            linear = _find_linear(model, layer)
+            linear = find_linear(model, layer)
             for _, pair in indexed:
                 if (pair.b.shape[0], pair.a.shape[1]) != tuple(linear.weight.shape):
                     raise AdapterError(f"an adapter does not fit this base model: the shape of {layer} differs")
             parent, _, child = layer.rpartition(".")
-            setattr(model.get_submodule(parent), child, _MaskedLinear(linear, indexed, self._state))
+            wrapped = _MaskedLinear(linear, indexed, self._state, len(self._index))
+            setattr(model.get_submodule(parent), child, wrapped)
 
     def index(self, adapter: str | None) -> int:
         """The number under which a row names its adapter; ``BASE`` for none.
@@ -102,7 +128,12 @@ class MaskedLora:
         self._state.rows, self._state.masks = None, {}
 
 
-def _find_linear(model: Any, layer: str) -> nn.Linear:
+def find_linear(model: Any, layer: str) -> nn.Linear:
+    """A linear layer of a model by its full name.
+
+    Raises:
+        AdapterError: there is none of this name, or it is another kind of layer.
+    """
     try:
         module = model.get_submodule(layer)
     except AttributeError as error:

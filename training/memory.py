@@ -1,9 +1,15 @@
 """Memory of a run: its peak, and running out of it."""
 
+import ctypes
 import resource
 import sys
 
 import torch
+
+_MMAP_THRESHOLD = -3
+"""``M_MMAP_THRESHOLD`` of glibc's malloc.h."""
+_LARGE = 1_000_000
+"""Bytes."""
 
 
 def peak_bytes(device: torch.device) -> int:
@@ -20,6 +26,19 @@ def ran_out(error: RuntimeError) -> bool:
     """Whether this is what torch says when memory is used up; on MPS and the CPU it is told by its words alone."""
     said = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in said or "can't allocate memory" in said
+
+
+def hold_little() -> bool:
+    """Have the C library ask the system for every large piece of memory and give it back when it is freed.
+
+    glibc otherwise learns to keep pieces of up to 32 MB, and tensors of ever other sizes leave holes between them: with
+    gradient checkpointing, 2,048 tokens in a pass through 8 layers of SmolLM2-135M took 940 MB so and 1.5 GB otherwise,
+    in about 5% less time. For the rest of the process. Returns whether this C library can do so.
+    """
+    try:
+        return bool(ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _LARGE))
+    except (OSError, AttributeError, TypeError):
+        return False
 
 
 def give_back(device: torch.device) -> None:

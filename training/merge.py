@@ -120,7 +120,7 @@ def _merged(file: Path, pairs: Mapping[str, LoraPair], wanted: torch.dtype) -> I
                 tensor = stored.get_tensor(name)
                 pair = pairs.get(name.removesuffix(".weight"))
                 if pair is not None:
-                    tensor = tensor.float() + pair.scale * (pair.b.float() @ pair.a.float())
+                    tensor = pair.merged(tensor)
                 if tensor.is_floating_point():
                     tensor = tensor.to(wanted)
                     if not bool(tensor.isfinite().all()):

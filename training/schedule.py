@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from training.config import TrainSettings
@@ -39,12 +39,18 @@ def step_count(settings: TrainSettings, row_count: int) -> int:
     return settings.num_train_epochs * math.ceil(batches / settings.gradient_accumulation_steps)
 
 
-def windows(rows: Sequence[Row], settings: TrainSettings, seed: int, total_steps: int) -> Iterator[Window]:
-    """As many windows as there are steps, epoch after epoch, each epoch in an order of its own."""
+def windows(
+    rows: Sequence[Row] | Callable[[int], Sequence[Row]], settings: TrainSettings, seed: int, total_steps: int
+) -> Iterator[Window]:
+    """As many windows as there are steps, epoch after epoch, each epoch in an order of its own.
+
+    ``rows``: the same for every epoch, or a function from its number (from 0) to its rows, always as many.
+    """
     size = settings.gradient_accumulation_steps
     made = epoch = 0
     while made < total_steps:
-        batches = make_batches(rows, settings.per_device_train_batch_size, seed, epoch)
+        seen = rows(epoch) if callable(rows) else rows
+        batches = make_batches(seen, settings.per_device_train_batch_size, seed, epoch)
         for start in range(0, len(batches), size):
             if made == total_steps:
                 return

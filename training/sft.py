@@ -18,17 +18,18 @@ from typing import Any
 
 import torch
 
-from training import attention, base, data, effect, lora, memory, resume, schedule, tensor_files
+from training import attention, base, data, effect, lora, memory, mixing, resume, retention, schedule, tensor_files
 from training.advice import advice, measurements_since_best
 from training.checkpoint import CheckpointFacts, folder_size, write_checkpoint
 from training.config import Recipe, load_recipe, recipe_to_dict, what_is_learned
 from training.data import Encoded, Row
 from training.display import Display
-from training.errors import Cancelled, DivergedError, MemoryExhaustedError, TrainingError
+from training.errors import Cancelled, DivergedError, MemoryExhaustedError, RecipeError, TrainingError
 from training.events import CheckpointSaved, Evaluated, Event, Keeping, Previewed, Started, StepDone, Warned
 from training.fused import fuse
 from training.loss import label_losses
 from training.memory import peak_bytes
+from training.mixing import Files, Mix, Source
 from training.parallel import ALONE, Peers, joined
 from training.perplexity import measure_loss
 from training.reports import PACKAGES, reporting
@@ -64,8 +65,8 @@ def _nobody(_event: Event) -> None:
 def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bottom
     recipe: Recipe,
     base_folder: Path,
-    train_file: Path,
-    validation_file: Path,
+    train_file: Files,
+    validation_file: Files,
     out: Path,
     *,
     run_name: str,
@@ -86,8 +87,8 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
     Args:
         recipe: what to train and how.
         base_folder: a base model on this machine.
-        train_file: JSONL to learn from, see ``training.data``.
-        validation_file: JSONL to measure the loss on.
+        train_file: JSONL to learn from, see ``training.data``; of a recipe with a mix one by the name of each dataset.
+        validation_file: JSONL to measure the loss on, likewise; of a mix the loss is that of all files together.
         out: folder for the checkpoints; holds none, or those of this very run that was broken off.
         run_name: recorded in every manifest.
         device: "auto", "cpu", "cuda", "mps".
@@ -115,12 +116,19 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
 
     # Data first: a bad line is found before minutes are spent on loading a model.
     tokenizer = base.load_tokenizer(base_folder)
-    encoded = _encode(tokenizer, train_file, recipe, on_event)
-    validation = _encode(tokenizer, validation_file, recipe, on_event)
-    files = {"train": train_file, "validation": validation_file}
-    file_hashes = {split: tensor_files.hash_file(file) for split, file in files.items()}
+    sources: list[Source] = []
+    validation: list[Row] = []
+    file_hashes: dict[str, str] = {}
+    for name, weight, *files in mixing.weights_of(recipe.mix, train_file, validation_file):
+        encoded, measured_on = (_encode(tokenizer, file, recipe, on_event, name) for file in files)
+        sources.append(Source(name, weight, encoded))
+        validation += measured_on.rows
+        for split, file in zip(("train", "validation"), files, strict=True):
+            file_hashes[f"{name}/{split}" if name else split] = tensor_files.hash_file(file)
+    mix = Mix(tuple(sources), recipe.seed)
+    mixing.require_rows(mix)
     by_steps = settings.max_steps > 0
-    total_steps = schedule.step_count(settings, len(encoded.rows))
+    total_steps = schedule.step_count(settings, mix.rows_per_epoch)
 
     torch.manual_seed(recipe.seed)
     model, _ = base.load_base(base_folder, where, number_format, load_in_4bit=settings.load_in_4bit)
@@ -129,6 +137,7 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
     model = lora.attach_lora(model, recipe.lora)
     fuse(model)
     if settings.gradient_checkpointing:
+        memory.hold_little()
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -148,19 +157,19 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
             device=where.type,
             dtype=str(number_format).removeprefix("torch."),
             trainable_parameters=sum(parameter.numel() for parameter in parameters),
-            train_rows=len(encoded.rows),
-            train_tokens=encoded.token_count,
-            skipped_rows=len(encoded.skipped_lines),
-            validation_rows=len(validation.rows),
+            train_rows=mix.rows_per_epoch,
+            train_tokens=mix.token_count,
+            skipped_rows=mix.skipped_rows,
+            validation_rows=len(validation),
             resumed_step=progress.step,
         )
     )
-    on_event(Previewed(tuple(data.preview(tokenizer, row) for row in encoded.rows[:PREVIEW_ROWS])))
+    on_event(Previewed(tuple(data.preview(tokenizer, row) for row in mix.first_rows(PREVIEW_ROWS))))
 
     def evaluate() -> None:
         measured = measure_loss(
             model,
-            validation.rows,
+            validation,
             batch_size=progress.rows_at_once or settings.per_device_train_batch_size,
             device=where,
             should_stop=should_stop,
@@ -213,7 +222,7 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
     try:
         if not progress.evaluated:
             evaluate()
-        for number, window in enumerate(schedule.windows(encoded.rows, settings, recipe.seed, total_steps), 1):
+        for number, window in enumerate(schedule.windows(mix.rows_of, settings, recipe.seed, total_steps), 1):
             if number < progress.step:
                 continue
             if number > progress.step:
@@ -357,7 +366,7 @@ def _one_step(
     return math.fsum(figures) / label_count
 
 
-def _encode(tokenizer: Any, file: Path, recipe: Recipe, on_event: Callable[[Event], None]) -> Encoded:
+def _encode(tokenizer: Any, file: Path, recipe: Recipe, on_event: Callable[[Event], None], source: str = "") -> Encoded:
     encoded = data.encode(
         tokenizer,
         data.read_conversations(file),
@@ -369,7 +378,8 @@ def _encode(tokenizer: Any, file: Path, recipe: Recipe, on_event: Callable[[Even
         more = f" and {len(skipped) - NAMED_LINES} more" if len(skipped) > NAMED_LINES else ""
         longer = f"longer than max_length = {recipe.train.max_length} tokens"
         on_event(Warned(f"{file.name}: {len(skipped)} rows are {longer} and were left out (lines {named}{more})"))
-    return encoded
+    rows = tuple(dataclasses.replace(row, source=source) for row in encoded.rows) if source else encoded.rows
+    return dataclasses.replace(encoded, rows=rows)
 
 
 def _stopped(step: int, total_steps: int, patience: int) -> str:
@@ -387,7 +397,8 @@ def _diverged(what: str, step: int, place: str) -> str:
 
 
 def _lines(rows: Sequence[Row]) -> str:
-    return ", ".join(str(row.line) for row in sorted(rows, key=lambda row: row.line))
+    ordered = sorted(rows, key=lambda row: (row.source, row.line))
+    return ", ".join(f"{row.source}:{row.line}" if row.source else str(row.line) for row in ordered)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -404,11 +415,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             label = peers.label
             told = (options.report_to or recipe.train.report_to) if peers.is_first else ()
             show = stack.enter_context(Display()).show
-            train(
+            done = train(
                 recipe,
                 options.base,
-                options.train,
-                options.validation,
+                _files(options.train, "--train"),
+                _files(options.validation, "--validation"),
                 options.out,
                 run_name=run_name,
                 device=options.device,
@@ -417,6 +428,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 should_stop=lambda: bool(interrupts),
                 peers=peers,
             )
+            if peers.is_first:
+                retention.remove_superfluous(done.checkpoints, recipe.train.keep)
     except TrainingError as error:
         sys.stderr.write(f"{label}{error.message}\n")
         return 1
@@ -426,12 +439,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _files(given: Sequence[str], option: str) -> Files:
+    """One file, or several that each begin with the name of their dataset."""
+    if len(given) == 1 and "=" not in given[0]:
+        return Path(given[0])
+    named = dict(one.partition("=")[::2] for one in given)
+    if len(named) < len(given) or not all(named.values()):
+        raise RecipeError(f"{option} is given several times: each needs the form NAME=FILE with a name of its own")
+    return {name: Path(file) for name, file in named.items()}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.sft", description="Train a LoRA adapter.")
     parser.add_argument("recipe", type=Path, help="recipe file (TOML)")
     parser.add_argument("--base", type=Path, required=True, help="folder of the base model")
-    parser.add_argument("--train", type=Path, required=True, help="training file (JSONL)")
-    parser.add_argument("--validation", type=Path, required=True, help="validation file (JSONL)")
+    of_a_mix = "of a recipe with a mix NAME=FILE for each of its datasets"
+    parser.add_argument("--train", action="append", required=True, help=f"training file (JSONL); {of_a_mix}")
+    parser.add_argument("--validation", action="append", required=True, help=f"validation file (JSONL); {of_a_mix}")
     parser.add_argument("--out", type=Path, required=True, help="folder for the checkpoints")
     parser.add_argument("--name", help="name of the run (default: the recipe's)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")

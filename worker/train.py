@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -13,14 +13,16 @@ from sqlalchemy.orm import Session
 from app.config import get_settings
 from app.db import session_scope
 from app.domain.errors import ConflictError, DatabaseAwayError
-from app.domain.terms import Split
+from app.domain.terms import Keep, Split
 from app.models import BaseModel, Dataset, Run
-from app.services import runs
+from app.queries.run_data import DataPart, data_of
+from app.services import removal, runs
 from app.services.checkpoints import SavedAdapter, mark_last, register_adapter
 from app.services.runs import Metric
 from training import events, resume, sft
-from training.config import recipe_from_dict
+from training.config import Recipe, recipe_from_dict
 from training.errors import Cancelled, ResumeError
+from training.mixing import Files
 from training.reports import reporting
 from training.tensor_files import hash_file
 from worker.base_model import verified_folder
@@ -42,11 +44,13 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
     """
     with session_scope(write=False) as session:
         stored = session.get_one(Run, claim.subject_id)
-        dataset = session.get_one(Dataset, stored.dataset_id)
+        data = data_of(session, stored.id)
         base = session.get_one(BaseModel, stored.base_model_id)
         recipe = recipe_from_dict(stored.recipe, f"run {stored.name}")
     base_folder = verified_folder(base)
-    _verify_dataset(dataset)
+    for part in data:
+        _verify_dataset(part.dataset)
+    train_files, validation_files = _files(recipe, data)
     recorder = _Recorder(claim)
     settings = get_settings()
     attempts = settings.artifacts / "runs" / stored.name
@@ -57,8 +61,8 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
         sft.train(
             recipe,
             base_folder,
-            Path(dataset.path),
-            Path(dataset.validation_path),
+            train_files,
+            validation_files,
             out,
             run_name=stored.name,
             device=settings.device,
@@ -82,6 +86,29 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
     for folder in earlier:
         resume.forget(folder)
     recorder.flush()
+    if recipe.train.keep != "all":
+        _keep_only(claim, Keep(recipe.train.keep), settings.artifacts)
+
+
+def _keep_only(claim: Claim, keep: Keep, artifacts: Path) -> None:
+    """Remove the checkpoints that the recipe does not keep, but for those that a result depends on; the run says so."""
+    with session_scope() as session:
+        run = session.get_one(Run, claim.subject_id)
+        done = removal.keep_only(session, run, artifacts=artifacts, now=utc_now(), keep=keep)
+        if done.removed:
+            names = ", ".join(done.removed)
+            runs.note(run, f"as the recipe keeps the {keep.value} checkpoint only, {names} went when the run was done")
+
+
+def _files(recipe: Recipe, data: Sequence[DataPart]) -> tuple[Files, Files]:
+    """Training and validation file, or those of each dataset of a mix by the name that the recipe has for it."""
+    if not recipe.mix:
+        return Path(data[0].dataset.path), Path(data[0].dataset.validation_path)
+    named = {f"{part.dataset.name}@{part.dataset.version}": part.dataset for part in data}
+    return (
+        {name: Path(dataset.path) for name, dataset in named.items()},
+        {name: Path(dataset.validation_path) for name, dataset in named.items()},
+    )
 
 
 def _verify_dataset(dataset: Dataset) -> None:

@@ -14,12 +14,13 @@ from app.cli.follow import follow
 from app.cli.library import DetachFlag, NameOption
 from app.cli.output import JsonFlag, console, print_json, print_rows, save
 from app.cli.prepare import prepare
-from app.config import DATA
+from app.config import DATA, get_settings
 from app.db import session_scope
 from app.domain.recipe_changes import setting, with_changes
 from app.domain.recipe_rules import full_key
-from app.domain.recipes import RecipeRow, find_recipe, recipe_of
+from app.domain.recipes import RecipeRow, find_recipe, read_mix, recipe_of
 from app.domain.terms import Split
+from app.machine import find_machine
 from app.models import Run
 from app.queries.checkpoints import checkpoint_page, checkpoint_rows
 from app.queries.lookup import find_checkpoint, find_run
@@ -27,6 +28,7 @@ from app.queries.model_card import model_card
 from app.queries.retraining import retraining
 from app.queries.run_log import log_text
 from app.queries.runs import losses, run_page, run_rows
+from app.queries.training_memory import memory_of_run
 from app.services.runs import cancel_run, launch_sweep, next_name
 from app.web.model_card import card_of
 
@@ -40,7 +42,10 @@ checkpoints = typer.Typer(help="Checkpoints: what can answer.", no_args_is_help=
 
 def train(
     recipe: Annotated[str, typer.Argument(help="brie-v1, brie-v2, another shipped recipe, or a .toml file.")],
-    dataset: Annotated[str, typer.Option(help="Another dataset than the recipe's.")] = "",
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(help="Another dataset than the recipe's; several are mixed: --dataset brie=2 --dataset notes."),
+    ] = None,
     base: Annotated[str, typer.Option(help="Another base model than the recipe's.")] = "",
     changes: SetOption = None,
     name: NameOption = "",
@@ -49,8 +54,9 @@ def train(
     """Train an adapter and show how its loss falls; a recipe with lists (r = [8, 16]) trains one for each value."""
     prepare()
     found = _changed(find_recipe(DATA / "recipes", recipe), changes)
+    mix = read_mix(dataset or ())
     with session_scope() as session:
-        launched = launch_sweep(session, found, now=datetime.now(UTC), dataset=dataset, base=base, name=name)
+        launched = launch_sweep(session, found, now=datetime.now(UTC), mix=mix, base=base, name=name)
     _followed(launched, detach=detach)
 
 
@@ -61,9 +67,14 @@ def _changed(recipe: RecipeRow, changes: Sequence[str] | None) -> RecipeRow:
 
 
 def _followed(launched: Sequence[Run], *, detach: bool) -> None:
-    """Name the runs, and unless that was not wanted show how they go."""
+    """Name the runs and what they will take of the memory, and unless that was not wanted show how they go."""
+    machine = find_machine(get_settings().device)
+    with session_scope(write=False) as session:
+        memory = {run.id: memory_of_run(session, run.id, machine) for run in launched}
     for run in launched:
         console.print(f"Run {run.name}", highlight=False)
+        if expected := memory[run.id]:
+            console.print(f"  {expected.sentence}", highlight=False, style=None if expected.fits else "yellow")
     for run in () if detach else launched:
         follow(run.job_id)
         _told(run.id)

@@ -13,6 +13,8 @@ from app.domain.errors import BadInputError
 from app.domain.recipe_changes import flat, written
 from app.domain.recipes import RecipeRow
 
+_MIX = "mix."
+"""Before the names of datasets, which may be any; their weights are checked where the recipe is read."""
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 
@@ -31,6 +33,7 @@ RULES = {
     "kind": Rule(None),
     "base_model": Rule(str),
     "dataset": Rule(None),
+    "mix": Rule(None),
     "description": Rule(str),
     "seed": Rule(int, 0, 2**63 - 1),
     "lora.r": Rule(int, 1, 256),
@@ -38,6 +41,7 @@ RULES = {
     "lora.lora_dropout": Rule(float, 0, 0.9),
     "lora.target_modules": Rule(None),
     "lora.use_rslora": Rule(bool),
+    "lora.use_dora": Rule(bool),
     "train.num_train_epochs": Rule(int, 1, 1000),
     "train.max_steps": Rule(int, -1, 10_000_000),
     "train.per_device_train_batch_size": Rule(int, 1, 4096),
@@ -53,6 +57,9 @@ RULES = {
     "train.eval_steps": Rule(int, 0, 10_000_000),
     "train.early_stopping_patience": Rule(int, 0, 1000),
     "train.save_strategy": Rule(str, choices=("epoch", "end")),
+    "train.load_in_4bit": Rule(bool),
+    "train.report_to": Rule(None),
+    "train.keep": Rule(str, choices=("all", "best", "last")),
 }
 
 
@@ -62,6 +69,8 @@ def full_key(wanted: str) -> str:
     Raises:
         BadInputError: no recipe has this key.
     """
+    if wanted.startswith(_MIX):
+        return wanted
     found = [key for key in RULES if key == wanted or key.endswith(f".{wanted}")]
     if not found:
         raise BadInputError(_unknown(wanted))
@@ -72,7 +81,7 @@ def faults(content: Mapping[str, Any]) -> dict[str, str]:
     """What is wrong with a recipe that is no sweep: a sentence for each key that cannot be used."""
     found = {}
     for key, value in flat(content):
-        rule = RULES.get(key)
+        rule = RULES.get("mix" if key.startswith(_MIX) else key)
         sentence = _unknown(key) if rule is None else _fault(key, value, rule)
         if sentence:
             found[key] = sentence

@@ -4,8 +4,8 @@ import itertools
 import math
 import re
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from app.domain.terms import RunKind
 MOST_RUNS = 64
 """Of one sweep."""
 
+LARGEST_WEIGHT = 100
+"""How often an epoch may see the rows of a dataset at most."""
 _LISTS = frozenset({"report_to", "target_modules"})
 """Keys whose value is a list in any case."""
 
@@ -28,7 +30,10 @@ class RecipeRow:
     description: str
     base_model: str
     dataset: str
+    """Empty where ``mix`` names several."""
     content: dict[str, Any]
+    mix: Mapping[str, float] = field(default_factory=dict)
+    """Datasets by name, each with how often an epoch sees its rows."""
 
 
 def read_recipe(path: Path) -> RecipeRow:
@@ -67,6 +72,9 @@ def recipe_of(content: dict[str, Any], source: str) -> RecipeRow:
         raise BadInputError(f"{source} needs a name, and name, kind, base_model and dataset must be texts.")
     if texts["kind"] not in list(RunKind):
         raise BadInputError(f"{source} has the kind {texts['kind']!r}; known are {', '.join(RunKind)}.")
+    mix = content.get("mix", {})
+    if not isinstance(mix, dict) or bool(mix) == bool(texts["dataset"]):
+        raise BadInputError(f"{source} must name one dataset, or several in a table [mix] with their weights.")
     return RecipeRow(
         name=texts["name"],
         kind=RunKind(texts["kind"]),
@@ -74,7 +82,50 @@ def recipe_of(content: dict[str, Any], source: str) -> RecipeRow:
         base_model=texts["base_model"],
         dataset=texts["dataset"],
         content=content,
+        mix=check_mix(mix),
     )
+
+
+def check_mix(mix: Mapping[str, Any]) -> dict[str, float]:
+    """The weights of a mix as numbers.
+
+    Raises:
+        BadInputError: one is no number above 0 and up to 100; names its dataset.
+    """
+    for name, weight in mix.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight <= LARGEST_WEIGHT:
+            raise BadInputError(
+                f"The weight of the dataset {name} is {weight!r}; it says how often an epoch sees each of its rows, "
+                f"and must be above 0 and at most {LARGEST_WEIGHT}: 2 is twice, 0.5 half of the rows."
+            )
+    return {name: float(weight) for name, weight in mix.items()}
+
+
+def read_mix(named: Sequence[str]) -> dict[str, float]:
+    """Datasets as they are given on the command line, ``brie=2`` or ``brie`` for a weight of 1.
+
+    Raises:
+        BadInputError: a weight is no number, or a dataset is named twice.
+    """
+    found: dict[str, Any] = {}
+    for one in named:
+        name, equals, weight = one.partition("=")
+        if name in found:
+            raise BadInputError(f"The dataset {name} is named twice. Give it once, with the weight it is to have.")
+        try:
+            found[name] = float(weight) if equals else 1.0
+        except ValueError:
+            found[name] = weight
+    return check_mix(found)
+
+
+def with_data(recipe: RecipeRow, mix: Mapping[str, float]) -> RecipeRow:
+    """The same recipe on other data: one dataset by its name alone, or several with their weights."""
+    content = {key: value for key, value in recipe.content.items() if key not in {"dataset", "mix"}}
+    if len(mix) == 1 and set(mix.values()) == {1.0}:
+        [name] = mix
+        return replace(recipe, dataset=name, mix={}, content={**content, "dataset": name})
+    return replace(recipe, dataset="", mix=dict(mix), content={**content, "mix": dict(mix)})
 
 
 def variants(recipe: RecipeRow) -> tuple[RecipeRow, ...]:

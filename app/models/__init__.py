@@ -14,7 +14,7 @@ from app.models.package import Package
 from app.models.pair import Pair, Tally
 from app.models.perplexity import Perplexity
 from app.models.response import Response
-from app.models.run import Run, RunLine, RunMetric
+from app.models.run import Run, RunDataset, RunLine, RunMetric
 from app.models.snapshot import Snapshot
 from app.models.suite import Prompt, Suite
 from app.models.trial import Trial
@@ -46,6 +46,7 @@ __all__ = [
     "Recognition",
     "Response",
     "Run",
+    "RunDataset",
     "RunLine",
     "RunMetric",
     "Seat",

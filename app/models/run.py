@@ -22,6 +22,7 @@ class Run(Identified, Table):
     recipe: Mapped[dict[str, Any]]
     """The whole recipe as it was when the run was launched."""
     dataset_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("dataset.id"))
+    """The dataset it learns from; of a mix the first."""
     base_model_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("base_model.id"))
     job_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("job.id"))
     device: Mapped[str] = mapped_column(String(60), default="")
@@ -38,6 +39,19 @@ class Run(Identified, Table):
     sweep_id: Mapped[uuid.UUID | None] = mapped_column(index=True)
     """The same for all runs that one recipe with lists was launched as."""
     created_at: Mapped[datetime]
+
+
+class RunDataset(Table):
+    """One dataset of a run that mixes several; a run on one dataset has none of these rows."""
+
+    __tablename__ = "run_dataset"
+
+    run_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("run.id"), primary_key=True)
+    dataset_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("dataset.id"), primary_key=True, index=True)
+    position: Mapped[int]
+    """Place in the mix as it was asked for, from 0."""
+    weight: Mapped[float]
+    """How often an epoch sees each row."""
 
 
 class RunMetric(Table):

@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 
 from app.domain.errors import NotFoundError
 from app.domain.terms import CheckpointKind
-from app.models import BaseModel, BatchCheckpoint, Checkpoint, Dataset, EvalBatch, Run
+from app.models import BaseModel, BatchCheckpoint, Checkpoint, EvalBatch, Run
 from app.queries.paging import FIRST_PAGE, Wanted, Window, find
+from app.queries.run_data import data_of, label_of
 
 
 @dataclass(frozen=True)
@@ -129,11 +130,7 @@ def checkpoint_page(session: Session, checkpoint_id: uuid.UUID) -> CheckpointPag
     stored = session.get(Checkpoint, checkpoint_id)
     if not rows or stored is None:
         raise NotFoundError("There is no such checkpoint. The list of checkpoints shows what exists.")
-    dataset = session.execute(
-        select(Dataset.id, Dataset.name, Dataset.version)
-        .join(Run, Run.dataset_id == Dataset.id)
-        .where(Run.id == stored.run_id)
-    ).first()
+    data = data_of(session, stored.run_id) if stored.run_id else ()
     batches = session.execute(
         select(EvalBatch.id, EvalBatch.name)
         .join(BatchCheckpoint, BatchCheckpoint.eval_batch_id == EvalBatch.id)
@@ -145,7 +142,7 @@ def checkpoint_page(session: Session, checkpoint_id: uuid.UUID) -> CheckpointPag
         folder=stored.folder,
         origin=_told(stored.origin or {}),
         effect=stored.effect or {},
-        dataset_id=dataset.id if dataset else None,
-        dataset=f"{dataset.name} v{dataset.version}" if dataset else "",
+        dataset_id=data[0].dataset.id if data else None,
+        dataset=label_of(data),
         batches=tuple((row.id, row.name) for row in batches),
     )

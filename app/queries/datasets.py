@@ -15,6 +15,7 @@ from app.domain.errors import NotFoundError
 from app.domain.terms import Split
 from app.models import Dataset, Run
 from app.queries.paging import FIRST_PAGE, Wanted, Window, find
+from app.queries.run_data import learned_from
 from app.queries.suites import Message
 
 PREVIEW_ROWS = 12
@@ -82,7 +83,7 @@ def dataset_rows(session: Session, *conditions: Any) -> tuple[DatasetRow, ...]:
     """Datasets by name, newest version first, in one query."""
     query = (
         select(Dataset, func.count(Run.id))
-        .join(Run, Run.dataset_id == Dataset.id, isouter=True)
+        .join(Run, learned_from(Dataset.id), isouter=True)
         .where(*conditions)
         .group_by(Dataset.id)
         .order_by(*_BY_NAME)
@@ -127,7 +128,7 @@ def dataset_page(
     dataset = session.get(Dataset, dataset_id)
     if dataset is None:
         raise NotFoundError("There is no such dataset. The list of datasets shows what exists.")
-    runs = session.execute(select(Run.id, Run.name).where(Run.dataset_id == dataset_id).order_by(Run.created_at))
+    runs = session.execute(select(Run.id, Run.name).where(learned_from(dataset_id)).order_by(Run.created_at))
     found = tuple((run.id, run.name) for run in runs)
     path = Path(dataset.path if part is Split.TRAIN else dataset.validation_path)
     preview = _preview(path, part, text, category, page) if path.exists() else None

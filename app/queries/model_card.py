@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 
 from app.domain.errors import BadInputError
 from app.domain.terms import BaseModelSource, BatchState
-from app.models import BaseModel, BatchCheckpoint, Dataset, EvalBatch, Run
+from app.models import BaseModel, BatchCheckpoint, EvalBatch, Run
 from app.queries.checkpoints import CheckpointPage, checkpoint_page
 from app.queries.report import report
+from app.queries.run_data import data_of
 from app.queries.runs import RunPage, run_page
 
 BUILT_IN_HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -32,6 +33,16 @@ class CardResult:
 
 
 @dataclass(frozen=True)
+class CardData:
+    """A dataset that it learned from."""
+
+    name: str
+    """With version, and weight where it is not 1."""
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """An adapter with its lineage and its results. ``base_hub_id`` is empty where the base came from a folder."""
 
@@ -40,9 +51,7 @@ class ModelCard:
     base_model: str
     base_hub_id: str
     base_weights_hash: str
-    dataset: str
-    dataset_sha256: str
-    dataset_rows: int
+    data: tuple[CardData, ...]
     results: tuple[CardResult, ...]
 
     @property
@@ -66,7 +75,7 @@ def model_card(session: Session, checkpoint_id: uuid.UUID) -> ModelCard:
         )
     run = session.get_one(Run, page.checkpoint.run_id)
     base = session.get_one(BaseModel, run.base_model_id)
-    dataset = session.get_one(Dataset, run.dataset_id)
+    data = data_of(session, run.id)
     hub_id = {BaseModelSource.HUB: base.location, BaseModelSource.BUILT_IN: BUILT_IN_HUB_ID}.get(base.source, "")
     closed = session.scalars(
         select(EvalBatch)
@@ -80,9 +89,7 @@ def model_card(session: Session, checkpoint_id: uuid.UUID) -> ModelCard:
         base_model=base.name,
         base_hub_id=hub_id.partition("@")[0],
         base_weights_hash=base.weights_hash,
-        dataset=page.dataset,
-        dataset_sha256=dataset.sha256,
-        dataset_rows=dataset.rows,
+        data=tuple(CardData(part.label, part.dataset.sha256, part.dataset.rows) for part in data),
         results=tuple(_result(report(session, batch.id), page.checkpoint.name) for batch in closed),
     )
 

@@ -1,6 +1,7 @@
 """What a result was made from: frozen plan, suite, checkpoints with their hashes, and the engines that wrote."""
 
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +12,7 @@ from app import __version__
 from app.domain.serving import Serving
 from app.domain.terms import PairKind
 from app.models import BaseModel, BatchCheckpoint, Checkpoint, Dataset, EvalBatch, Pair, Prompt, Response, Run, Suite
+from app.queries.run_data import DataPart, data_of_runs
 
 
 def provenance(session: Session, batch: EvalBatch) -> dict[str, Any]:
@@ -60,20 +62,23 @@ def _serving(batch: EvalBatch) -> dict[str, Any]:
 def _members(session: Session, batch_id: uuid.UUID) -> list[Any]:
     """The checkpoints in the order of the plan, the baseline first, with their fingerprint at launch and lineage."""
     query = (
-        select(Checkpoint, BatchCheckpoint.fingerprint, BaseModel, Run, Dataset)
+        select(Checkpoint, BatchCheckpoint.fingerprint, BaseModel, Run)
         .join(BatchCheckpoint, BatchCheckpoint.checkpoint_id == Checkpoint.id)
         .join(BaseModel, BaseModel.id == Checkpoint.base_model_id, isouter=True)
         .join(Run, Run.id == Checkpoint.run_id, isouter=True)
-        .join(Dataset, Dataset.id == Run.dataset_id, isouter=True)
         .where(BatchCheckpoint.eval_batch_id == batch_id)
         .order_by(BatchCheckpoint.position)
     )
-    return [tuple(row) for row in session.execute(query)]
+    found = session.execute(query).all()
+    rows: list[tuple[Any, ...]] = [tuple(row) for row in found]  # the run is None for what was not trained here
+    data = data_of_runs(session, {run.id for *_, run in rows if run is not None})
+    return [(*row, data[row[-1].id] if row[-1] is not None else ()) for row in rows]
 
 
 def _checkpoint(
-    checkpoint: Checkpoint, fingerprint: str, base: BaseModel | None, run: Run | None, dataset: Dataset | None
+    checkpoint: Checkpoint, fingerprint: str, base: BaseModel | None, run: Run | None, data: Sequence[DataPart]
 ) -> dict[str, Any]:
+    dataset = data[0].dataset if data else None
     return {
         "name": checkpoint.name,
         "kind": checkpoint.kind.value,
@@ -83,14 +88,17 @@ def _checkpoint(
         "base_model": base.name if base else str((checkpoint.origin or {}).get("base_model", "")),
         "run": run.name if run else "",
         "recipe": run.recipe_name if run else "",
-        "dataset": {
-            "name": dataset.name,
-            "version": dataset.version,
-            "sha256": dataset.sha256,
-            "validation_sha256": dataset.validation_sha256,
-        }
-        if dataset
-        else None,
+        "dataset": _dataset(dataset) if dataset else None,
+        **({"mix": [{**_dataset(part.dataset), "weight": part.weight} for part in data]} if len(data) > 1 else {}),
+    }
+
+
+def _dataset(dataset: Dataset) -> dict[str, Any]:
+    return {
+        "name": dataset.name,
+        "version": dataset.version,
+        "sha256": dataset.sha256,
+        "validation_sha256": dataset.validation_sha256,
     }
 
 

@@ -16,6 +16,7 @@ class Retraining:
 
     run: Run
     dataset: str
+    """Empty where it learned from a mix."""
     base_model: str
     datasets: tuple[str, ...]
     base_models: tuple[str, ...]
@@ -36,7 +37,7 @@ def retraining(session: Session, run_id: uuid.UUID) -> Retraining:
     base_models = {row.id: row.name for row in models}
     return Retraining(
         run=run,
-        dataset=datasets[run.dataset_id],
+        dataset="" if run.recipe.get("mix") else datasets[run.dataset_id],
         base_model=base_models[run.base_model_id],
         datasets=tuple(datasets.values()),
         base_models=tuple(base_models.values()),

@@ -13,11 +13,12 @@ from app.domain.errors import NotFoundError
 from app.domain.recipe_changes import Difference, differences, flat, shown
 from app.domain.recipes import RecipeRow
 from app.domain.terms import JobState, RunKind, Split
-from app.models import BaseModel, Dataset, Run, RunMetric
+from app.models import BaseModel, Run, RunMetric
 from app.queries.checkpoints import CheckpointRow, checkpoints_of_run
 from app.queries.datasets import DatasetRow, dataset_rows
 from app.queries.jobs import JobView, job_views
 from app.queries.paging import FIRST_PAGE, Wanted, Window, find
+from app.queries.run_data import DataPart, data_of, data_of_runs, label_of
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class RunPage:
     """(key, value) by table; keys of a table carry its name: ``lora.r``."""
     validation: tuple[Point, ...]
     checkpoints: tuple[CheckpointRow, ...]
+    data: tuple[DataPart, ...]
     preview: tuple[PreviewRow, ...]
     came_from: "Origin | None"
     siblings: tuple[uuid.UUID, ...]
@@ -101,10 +103,9 @@ _NEWEST_FIRST = (Run.created_at.desc(), Run.name)
 
 
 def run_rows(session: Session, *conditions: Any) -> tuple[RunRow, ...]:
-    """Runs newest first, in four queries whatever their number."""
+    """Runs newest first, in six queries whatever their number."""
     query = (
-        select(Run, Dataset.name, Dataset.version, BaseModel.name)
-        .join(Dataset, Dataset.id == Run.dataset_id)
+        select(Run, BaseModel.name)
         .join(BaseModel, BaseModel.id == Run.base_model_id)
         .where(*conditions)
         .order_by(*_NEWEST_FIRST)
@@ -112,6 +113,7 @@ def run_rows(session: Session, *conditions: Any) -> tuple[RunRow, ...]:
     found = session.execute(query).all()
     jobs = job_views(session, (run.job_id for run, *_ in found))
     ids = [run.id for run, *_ in found]
+    data = data_of_runs(session, ids)
     first = _validation_losses(session, ids, func.min(RunMetric.step))
     last = _validation_losses(session, ids, func.max(RunMetric.step))
     return tuple(
@@ -120,7 +122,7 @@ def run_rows(session: Session, *conditions: Any) -> tuple[RunRow, ...]:
             name=run.name,
             kind=run.kind,
             recipe=run.recipe_name,
-            dataset=f"{dataset} v{version}",
+            dataset=label_of(data[run.id]),
             dataset_id=run.dataset_id,
             base_model=base_model,
             job=jobs.get(run.job_id) if run.job_id else None,
@@ -128,7 +130,7 @@ def run_rows(session: Session, *conditions: Any) -> tuple[RunRow, ...]:
             last_loss=last.get(run.id),
             created_at=run.created_at,
         )
-        for run, dataset, version, base_model in found
+        for run, base_model in found
     )
 
 
@@ -180,6 +182,7 @@ def run_page(session: Session, run_id: uuid.UUID) -> RunPage:
         recipe=tuple((key, shown(value)) for key, value in flat(stored.recipe)),
         validation=losses(session, run_id, Split.VALIDATION),
         checkpoints=checkpoints_of_run(session, run_id),
+        data=data_of(session, run_id),
         preview=tuple(
             PreviewRow(row["line"], tuple((text, learned) for text, learned in row["pieces"]))
             for row in stored.preview or ()

@@ -83,6 +83,13 @@ def clean_run(
     """
     if _unfinished(session, run):
         raise ConflictError(f"Nothing was deleted: {run.name} is still training. Clean up when it has ended.")
+    return keep_only(session, run, artifacts=artifacts, now=now, keep=keep, dry_run=dry_run)
+
+
+def keep_only(
+    session: Session, run: Run, *, artifacts: Path, now: datetime, keep: Keep, dry_run: bool = False
+) -> Cleaning:
+    """The same for a run that is known to have saved its last checkpoint, as its own job does when it is done."""
     checkpoints = session.scalars(select(Checkpoint).where(Checkpoint.run_id == run.id).order_by(Checkpoint.step)).all()
     spared = _spared(checkpoints, keep)
     kept: list[Kept] = []

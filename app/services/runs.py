@@ -2,20 +2,21 @@
 
 import re
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from app import jobs
-from app.domain.errors import ConflictError
+from app.domain.errors import BadInputError, ConflictError
 from app.domain.names import check_name
 from app.domain.recipe_rules import check_recipe
-from app.domain.recipes import RecipeRow, variants
+from app.domain.recipes import RecipeRow, variants, with_data
 from app.domain.terms import BaseModelState, JobKind, Split
-from app.models import BaseModel, Job, Run, RunMetric
+from app.models import BaseModel, Dataset, Job, Run, RunDataset, RunMetric
 from app.queries.lookup import find_base_model, find_dataset
 from app.services.base_models import fetch_base_model
 from app.services.events import announce
@@ -41,20 +42,27 @@ def launch_run(
     *,
     now: datetime,
     dataset: str = "",
+    mix: Mapping[str, float] = MappingProxyType({}),
     base: str = "",
     name: str = "",
     came_from_id: uuid.UUID | None = None,
     sweep_id: uuid.UUID | None = None,
 ) -> Run:
-    """Freeze the recipe, its dataset and its base model into a run and queue its training.
+    """Freeze the recipe, its data and its base model into a run and queue its training.
+
+    ``dataset`` or ``mix`` (datasets with their weights) take the place of the recipe's own.
 
     A base model whose weights are still on their way is fine: the training waits for that job.
 
     Raises:
-        NotFoundError: dataset or base model is unknown.
+        NotFoundError: a dataset or the base model is unknown.
+        BadInputError: a dataset is in the mix twice, under two names.
         ConflictError: the name is taken, or the base model could not be fetched.
     """
-    data = find_dataset(session, dataset or recipe.dataset)
+    if dataset or mix:
+        recipe = with_data(recipe, mix or {dataset: 1.0})
+    recipe, mixed = _frozen(session, recipe)
+    data = mixed[0][0] if mixed else find_dataset(session, recipe.dataset)
     model = find_base_model(session, base or recipe.base_model)
     fetching = _fetch_in_progress(session, model, now)
     run = Run(
@@ -70,10 +78,27 @@ def launch_run(
     )
     session.add(run)
     session.flush()
+    session.add_all(
+        RunDataset(run_id=run.id, dataset_id=one.id, position=position, weight=weight)
+        for position, (one, weight) in enumerate(mixed)
+    )
     run.job_id = jobs.enqueue(session, JobKind.TRAIN, run.id, title=f"Train {run.name}", now=now, after=fetching).id
     announce(session, "run", run.id, now=now)
     session.flush()
     return run
+
+
+def _frozen(session: Session, recipe: RecipeRow) -> tuple[RecipeRow, list[tuple[Dataset, float]]]:
+    """The recipe with the version of each dataset of its mix in the name, and these datasets with their weights."""
+    mixed = [(find_dataset(session, name), weight) for name, weight in recipe.mix.items()]
+    if not mixed:
+        return recipe, []
+    pinned = {f"{one.name}@{one.version}": weight for one, weight in mixed}
+    if len(pinned) < len(mixed):
+        raise BadInputError(
+            "The mix names one version of a dataset twice. Give it once, with the weight it is to have."
+        )
+    return replace(recipe, mix=pinned, content={**recipe.content, "mix": pinned}), mixed
 
 
 def launch_sweep(
@@ -82,6 +107,7 @@ def launch_sweep(
     *,
     now: datetime,
     dataset: str = "",
+    mix: Mapping[str, float] = MappingProxyType({}),
     base: str = "",
     name: str = "",
     came_from: Run | None = None,
@@ -103,6 +129,7 @@ def launch_sweep(
             one,
             now=now,
             dataset=dataset,
+            mix=mix,
             base=base,
             name=name and name + one.name.removeprefix(recipe.name),
             came_from_id=came_from.id if came_from else None,

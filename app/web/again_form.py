@@ -43,10 +43,14 @@ class Read:
 
 
 def first_form(recipe: Mapping[str, Any], *, name: str, dataset: str, base_model: str) -> AgainForm:
-    """The form before anything was changed. A key that the recipe leaves out has an empty field."""
+    """The form before anything was changed. A key that the recipe leaves out has an empty field.
+
+    ``dataset``: empty where the run learned from a mix, which is changed in the TOML.
+    """
     known = dict(flat(recipe))
     values = {one: shown(known[key]) if key in known else "" for one, (key, _) in FIELDS.items()}
-    whole = to_toml({**recipe, "dataset": dataset, "base_model": base_model})
+    applied = {"dataset": dataset, "base_model": base_model} if dataset else {"base_model": base_model}
+    whole = to_toml({**recipe, **applied})
     return AgainForm({"name": name, **values, "dataset": dataset, "base_model": base_model, "toml": whole})
 
 

@@ -107,7 +107,7 @@ def _body(card: ModelCard, form: str) -> Iterator[str]:
     yield _list(
         ("Fingerprint", f"`{checkpoint.fingerprint}`"),
         ("Base weights", f"`{card.base_weights_hash}`" if card.base_weights_hash else ""),
-        ("Dataset", f"{escaped(card.dataset)}, {count(card.dataset_rows)} rows, SHA-256 `{card.dataset_sha256}`"),
+        *(("Dataset", f"{escaped(one.name)}, {count(one.rows)} rows, SHA-256 `{one.sha256}`") for one in card.data),
         ("Trained parameters", count(run.trainable_parameters) if run.trainable_parameters else ""),
         ("Validation loss", "" if loss is None else f"{number(loss)} nats per token"),
         ("Trained on", escaped(" ".join(part for part in (run.device, run.dtype) if part))),

@@ -11,8 +11,9 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from app import jobs
 from app.config import DATA
 from app.domain.errors import NotFoundError
-from app.domain.recipes import find_recipe, shipped_recipes
+from app.domain.recipes import find_recipe, read_mix, shipped_recipes
 from app.domain.terms import Axis
+from app.machine import find_machine
 from app.models import Run
 from app.queries.checkpoints import checkpoint_page, checkpoints_page
 from app.queries.curves import View, curves
@@ -22,10 +23,11 @@ from app.queries.packages import packages_of
 from app.queries.perplexities import of_checkpoint
 from app.queries.run_log import log_tail, log_text
 from app.queries.runs import run_page, runs_page
+from app.queries.training_memory import memory_of_recipes, memory_of_run
 from app.queries.trajectory import trajectories
 from app.services import runs as run_service
 from app.web.curves import run_series, ways
-from app.web.deps import AdminDep, NowDep, ReadDep, ViewDep, WantedDep, WriteDep
+from app.web.deps import AdminDep, NowDep, ReadDep, SettingsDep, ViewDep, WantedDep, WriteDep
 from app.web.downloads import attachment
 from app.web.model_card import card_of
 from app.web.render import render
@@ -35,9 +37,11 @@ RECIPES = DATA / "recipes"
 
 
 @router.get("/runs")
-def runs(request: Request, _: AdminDep, session: ReadDep, wanted: WantedDep) -> Response:
+def runs(request: Request, _: AdminDep, session: ReadDep, wanted: WantedDep, settings: SettingsDep) -> Response:
     """All runs and the form to start one."""
-    return render(request, "runs/page.html", page=runs_page(session, shipped_recipes(RECIPES), wanted))
+    recipes = shipped_recipes(RECIPES)
+    memory = memory_of_recipes(session, recipes, find_machine(settings.device))
+    return render(request, "runs/page.html", page=runs_page(session, recipes, wanted), memory=memory)
 
 
 @router.get("/runs/list")
@@ -53,22 +57,31 @@ def launch_run(
     now: NowDep,
     recipe: Annotated[str, Form(max_length=200)],
     dataset: Annotated[str, Form(max_length=200)] = "",
+    mixed: Annotated[list[str], Form(max_length=200)] = [],  # noqa: B006 - read, never changed
+    weight: Annotated[list[str], Form(max_length=200)] = [],  # noqa: B006
     base_model: Annotated[str, Form(max_length=200)] = "",
 ) -> Response:
-    """Start a run of a shipped recipe, or the runs of one that is a sweep."""
+    """Start a run of a shipped recipe, or the runs of one that is a sweep.
+
+    ``mixed`` names datasets and ``weight`` says at the same place how often an epoch sees each; empty: not at all.
+    """
     if recipe.endswith(".toml"):
         raise NotFoundError("From the page only the shipped recipes can be started; ./arena train takes any file.")
     found = find_recipe(RECIPES, recipe)
-    launched = run_service.launch_sweep(session, found, now=now, dataset=dataset, base=base_model)
+    mix = read_mix([f"{name}={often.strip()}" for name, often in zip(mixed, weight, strict=False) if often.strip()])
+    launched = run_service.launch_sweep(session, found, now=now, dataset=dataset, mix=mix, base=base_model)
     return RedirectResponse(f"/runs/{launched[0].id}" if len(launched) == 1 else "/runs", status_code=303)
 
 
 @router.get("/runs/{run_id}")
-def run(request: Request, _: AdminDep, session: ReadDep, run_id: uuid.UUID, view: ViewDep) -> Response:
+def run(
+    request: Request, _: AdminDep, session: ReadDep, settings: SettingsDep, run_id: uuid.UUID, view: ViewDep
+) -> Response:
     """One run."""
     moving = _moving(session, run_id, view)
     told, log = trajectories(session, run_id), log_tail(session, run_id)
-    return render(request, "runs/one.html", **moving, trajectories=told, log=log)
+    memory = memory_of_run(session, run_id, find_machine(settings.device))
+    return render(request, "runs/one.html", **moving, trajectories=told, log=log, memory=memory)
 
 
 @router.get("/runs/{run_id}/progress")

@@ -17,7 +17,7 @@ SEEDED = {"default_rng", "Generator", "SeedSequence", "BitGenerator", "PCG64", "
 BLIND = (
     "app/web/vote.py", "app/web/api.py", "app/web/clients.py", "app/queries/ballots.py", "app/queries/seats.py"
 )  # fmt: skip
-TELLTALE = {"BaseModel", "BatchCheckpoint", "Checkpoint", "Dataset", "Run", "RunMetric"}
+TELLTALE = {"BaseModel", "BatchCheckpoint", "Checkpoint", "Dataset", "Run", "RunDataset", "RunMetric"}
 
 
 def test_only_the_session_scope_commits() -> None:

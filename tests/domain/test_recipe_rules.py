@@ -26,7 +26,7 @@ def of_training(kind: type, prefix: str = "") -> dict[str, Rule]:
             found |= of_training(typing.cast("type", hint), f"{key}.")
         elif typing.get_origin(hint) is Literal:
             found[key] = Rule(str, choices=typing.get_args(hint))
-        elif isinstance(hint, types.UnionType):
+        elif isinstance(hint, types.UnionType) or typing.get_origin(hint) is not None:
             found[key] = Rule(None)
         else:
             low, high = entry.metadata.get("low", -math.inf), entry.metadata.get("high", math.inf)

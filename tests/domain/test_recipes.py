@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from app.domain.errors import BadInputError
-from app.domain.recipes import RecipeRow, find_recipe, read_recipe, variants
+from app.domain.recipes import RecipeRow, find_recipe, read_mix, read_recipe, variants, with_data
 
 HEAD = 'name = "brie"\nkind = "sft"\nbase_model = "small"\ndataset = "d"\n'
 
@@ -55,3 +55,46 @@ def test_an_unknown_recipe_is_told_what_there_is(tmp_path: Path) -> None:
     recipe(tmp_path, "")
     with pytest.raises(BadInputError, match=r"no recipe 'other'\. Known: brie;"):
         find_recipe(tmp_path, "other")
+
+
+def test_a_recipe_may_mix_datasets(tmp_path: Path) -> None:
+    file = tmp_path / "mixed.toml"
+    start = 'name = "mixed"\nkind = "sft"\nbase_model = "b"\n'
+    file.write_text(f'{start}[mix]\nbrie = 2\n"my-notes@3" = 0.5\n', encoding="utf-8")
+    found = read_recipe(file)
+    assert (found.dataset, found.mix) == ("", {"brie": 2.0, "my-notes@3": 0.5})
+    assert variants(found) == (found,)
+    for wrong, reason in (
+        ('dataset = "d"\n[mix]\na = 1\n', "one dataset, or several"),
+        ("[mix]\n", "one dataset, or several"),
+        ("mix = 3\n", "one dataset, or several"),
+        ("[mix]\na = [1, 2]\n", r"weight of the dataset a is \[1, 2\]"),
+        ("[mix]\na = -1\n", "weight of the dataset a is -1"),
+    ):
+        file.write_text(start + wrong, encoding="utf-8")
+        with pytest.raises(BadInputError, match=reason):
+            read_recipe(file)
+
+
+def test_a_mix_is_given_by_names_and_weights() -> None:
+    assert read_mix(["brie=2", "notes", "odd@2=0.5"]) == {"brie": 2.0, "notes": 1.0, "odd@2": 0.5}
+    assert read_mix([]) == {}
+    for wrong, reason in (
+        (["brie=much"], "is 'much'"),
+        (["brie=0"], r"is 0\.0"),
+        (["brie=nan"], "is nan"),
+        (["brie", "brie=2"], "named twice"),
+    ):
+        with pytest.raises(BadInputError, match=reason):
+            read_mix(wrong)
+
+
+def test_other_data_takes_the_place_of_the_recipes_own(tmp_path: Path) -> None:
+    file = tmp_path / "one.toml"
+    file.write_text('name = "one"\nkind = "sft"\nbase_model = "b"\ndataset = "d"\n', encoding="utf-8")
+    one = read_recipe(file)
+    mixed = with_data(one, {"a": 2.0, "b": 1.0})
+    assert (mixed.dataset, mixed.mix, "dataset" in mixed.content) == ("", {"a": 2.0, "b": 1.0}, False)
+    again = with_data(mixed, {"d": 1.0})
+    assert again == one
+    assert with_data(one, {"d": 2.0}).mix == {"d": 2.0}

@@ -14,7 +14,14 @@ from app.domain.terms import CheckpointKind, JobState, Keep
 from app.models import Checkpoint, Intake, Job, Run
 from app.services.checkpoints import register_adapter
 from app.services.intake import TakenIn, accept, add_intake
-from app.services.removal import clean_run, clear_broken_uploads, delete_checkpoint, forget_upload, why_not
+from app.services.removal import (
+    clean_run,
+    clear_broken_uploads,
+    delete_checkpoint,
+    forget_upload,
+    keep_only,
+    why_not,
+)
 from tests.factories import NOW, make_base, make_run, make_study, saved_adapter, sha256
 from tests.fixtures import on_sqlite
 from tests.services.test_intake import kept
@@ -110,6 +117,22 @@ def test_while_it_trains_nothing_is_deleted(database: Database, trained: Run, ar
             clean_run(session, trained, artifacts=artifacts, now=NOW)
         with pytest.raises(ConflictError, match="mine is still training"):
             delete_checkpoint(session, the(session, "mine/step-1"), artifacts=artifacts, now=NOW)
+
+
+def test_its_own_job_keeps_what_the_recipe_says_and_what_a_result_depends_on(
+    database: Database, tmp_path: Path, artifacts: Path
+) -> None:
+    with database.session_scope() as session:
+        study = make_study(session, tmp_path, name="study")
+        adapter = study.adapters[0]
+        run = session.get_one(Run, adapter.run_id)
+        session.get_one(Job, run.job_id).state = JobState.RUNNING
+        for step, loss in ((98, 0.2), (99, 0.1)):
+            adapter_in(session, run, artifacts / f"runs/{step}", step, loss)
+        done = keep_only(session, run, artifacts=artifacts, now=NOW, keep=Keep.BEST)
+    assert done.removed == (f"{run.name}/step-98",)
+    assert {stays.name for stays in done.kept} == {adapter.name, f"{run.name}/step-99"}
+    assert folders(artifacts) == ["99"]
 
 
 def test_one_that_a_result_depends_on_stays_and_names_it(database: Database, tmp_path: Path, artifacts: Path) -> None:

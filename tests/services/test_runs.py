@@ -7,12 +7,16 @@ from sqlalchemy.orm import Session
 
 from app import jobs
 from app.domain.errors import BadInputError, ConflictError, NotFoundError
+from app.domain.recipes import with_data
 from app.domain.terms import JobKind, JobState, Queue, Split
 from app.models import Dataset, Event, Job, Run, RunMetric
+from app.queries.datasets import dataset_page, dataset_rows
+from app.queries.run_data import data_of
+from app.queries.runs import run_rows
 from app.services import runs
 from app.services.base_models import add_base_model, fetch_base_model, mark_failed
 from app.services.runs import Metric, launch_run
-from tests.factories import NOW, finish_job, make_base, make_run, recipe
+from tests.factories import NOW, finish_job, make_base, make_dataset, make_run, recipe
 from tests.fixtures import on_sqlite
 
 
@@ -105,6 +109,39 @@ def test_a_run_can_name_a_version_of_its_dataset(session: Session, tmp_path: Pat
         with pytest.raises(NotFoundError):
             launch_run(session, recipe(), dataset=absent, now=NOW)
     assert session.scalar(select(func.count(Dataset.id))) == 1
+
+
+def test_a_mix_is_frozen_with_the_versions_of_its_datasets(session: Session, tmp_path: Path) -> None:
+    make_base(session, tmp_path)
+    lessons = make_run(session, tmp_path).dataset_id
+    notes = make_dataset(session, tmp_path, "notes")
+    mix = {"lessons": 2.0, "notes": 0.5}
+    asked = with_data(recipe(), mix)
+    run, same = launch_run(session, asked, now=NOW), launch_run(session, recipe(), mix=mix, now=NOW)
+    for one in (run, same):
+        assert one.dataset_id == lessons
+        assert one.recipe["mix"] == {"lessons@1": 2.0, "notes@1": 0.5}
+        assert "dataset" not in one.recipe
+        parts = data_of(session, one.id)
+        assert [(part.dataset.id, part.weight) for part in parts] == [(lessons, 2.0), (notes.id, 0.5)]
+    [row] = run_rows(session, Run.id == run.id)
+    assert row.dataset == "lessons v1 x2 + notes v1 x0.5"
+    rows = {one.name: one.runs for one in dataset_rows(session)}
+    assert rows == {"lessons": 3, "notes": 2}
+    assert [name for _, name in dataset_page(session, notes.id).runs] == [run.name, same.name]
+    back = launch_run(session, asked, dataset="notes", now=NOW)
+    assert (back.dataset_id, back.recipe["dataset"], "mix" in back.recipe) == (notes.id, "notes", False)
+    assert [part.label for part in data_of(session, back.id)] == ["notes v1"]
+
+
+@on_sqlite
+def test_a_mix_of_what_is_not_there_or_is_there_twice_is_refused(session: Session, tmp_path: Path) -> None:
+    make_base(session, tmp_path)
+    make_run(session, tmp_path)
+    with pytest.raises(NotFoundError, match="no dataset 'gone'"):
+        launch_run(session, recipe(), mix={"lessons": 1, "gone": 1}, now=NOW)
+    with pytest.raises(BadInputError, match="one version of a dataset twice"):
+        launch_run(session, recipe(), mix={"lessons": 1, "lessons@1": 1}, now=NOW)
 
 
 def test_a_sweep_launches_one_run_for_each_value(session: Session, tmp_path: Path) -> None:

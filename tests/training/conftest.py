@@ -65,9 +65,11 @@ def adapters(
     recipe: Recipe,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Path]:
-    """Two adapters of different rank and different layers. Read only."""
+    """Two adapters of different rank and different layers, and a DoRA. Read only."""
     out = tmp_path_factory.mktemp("adapters")
     narrow = replace(recipe, lora=replace(recipe.lora, r=2, target_modules=("q_proj", "down_proj")))
-    for name, one in {"wide": recipe, "narrow": narrow}.items():
+    dora = replace(recipe, lora=replace(recipe.lora, use_dora=True, target_modules=("q_proj", "v_proj", "down_proj")))
+    recipes = {"wide": recipe, "narrow": narrow, "dora": dora}
+    for name, one in recipes.items():
         train(one, tiny_base, train_file, validation_file, out / name, run_name=name, device="cpu", dtype="float32")
-    return {name: out / name / "epoch-2" for name in ("wide", "narrow")}
+    return {name: out / name / "epoch-2" for name in recipes}

@@ -73,7 +73,7 @@ def test_who_else_is_told_changes_nothing_that_is_learned(given: Any, read: tupl
     assert what_is_learned(recipe) == what_is_learned(recipe_from_dict(SMALLEST, "r.toml"))
 
 
-@pytest.mark.parametrize("key", SMALLEST)
+@pytest.mark.parametrize("key", sorted(SMALLEST.keys() - {"dataset"}))
 def test_a_missing_key_is_named(key: str) -> None:
     content = {name: value for name, value in SMALLEST.items() if name != key}
     with pytest.raises(RecipeError, match=f"{key} is missing"):

@@ -45,7 +45,7 @@ def test_tensors_that_are_not_whole_pairs_are_refused(tensors: dict[str, torch.T
 
 @pytest.mark.parametrize(
     "change",
-    [{"use_dora": True}, {"modules_to_save": ["lm_head"]}, {"bias": "all"}, {"peft_type": "IA3"}],
+    [{"rank_pattern": {"q_proj": 2}}, {"modules_to_save": ["lm_head"]}, {"bias": "all"}, {"peft_type": "IA3"}],
 )
 def test_a_kind_of_adapter_that_would_be_computed_wrongly_is_refused(
     adapters: dict[str, Path], tmp_path: Path, change: dict[str, Any]

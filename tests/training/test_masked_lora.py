@@ -1,5 +1,6 @@
 """The masked stack computes, row by row, what peft computes for that row's adapter."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,48 @@ def test_every_row_of_a_mixed_batch_gets_the_logits_of_its_own_adapter(
             expected = alone(input_ids=ids[row : row + 1]).logits[0]
         torch.testing.assert_close(mixed[row], expected, atol=1e-4, rtol=0)
     assert (mixed[0] - mixed[1]).abs().max() > 0.1
+
+
+def test_rows_of_a_dora_get_what_peft_computes_and_the_others_their_very_bits(
+    tiny_base: Path, adapters: dict[str, Path]
+) -> None:
+    ids = torch.randint(0, 250, (5, 20), generator=torch.Generator().manual_seed(0))
+    names = ["dora", None, "wide", "dora", "narrow"]
+    read = {name: read_adapter(path) for name, path in adapters.items()}
+    mixed_model, plain_model = fresh(tiny_base), fresh(tiny_base)
+    with torch.no_grad():
+        with MaskedLora(mixed_model, read).rows(names):
+            mixed = mixed_model(input_ids=ids).logits
+        without = {name: {layer: replace(p, magnitude=None) for layer, p in one.items()} for name, one in read.items()}
+        with MaskedLora(plain_model, without).rows(names):
+            plain = plain_model(input_ids=ids).logits
+        peft = PeftModel.from_pretrained(fresh(tiny_base), adapters["dora"]).eval()
+        expected = peft(input_ids=ids).logits
+    for row, name in enumerate(names):
+        if name == "dora":
+            torch.testing.assert_close(mixed[row], expected[row], atol=1e-5, rtol=0)
+            assert (mixed[row] - plain[row]).abs().max() > 1e-3
+        else:
+            assert torch.equal(mixed[row], plain[row])
+
+
+def test_a_bias_is_not_stretched(tiny_base: Path) -> None:
+    """Of y = s (W x + B A x) + b; the tiny model has no biases, so one layer is given one."""
+    generator = torch.Generator().manual_seed(1)
+    layer = "model.layers.0.self_attn.q_proj"
+    model = fresh(tiny_base)
+    linear = model.get_submodule(layer)
+    linear.bias = torch.nn.Parameter(torch.randn(64, generator=generator))
+    a, b = torch.randn(2, 64, generator=generator), torch.randn(64, 2, generator=generator)
+    pair = LoraPair(a, b, 0.5, torch.rand(64, generator=generator) + 1)
+    stack = MaskedLora(model, {"dora": {layer: pair}})
+    x = torch.randn(2, 3, 64, generator=generator)
+    with torch.no_grad(), stack.rows(["dora", None]):
+        y = model.get_submodule(layer)(x)
+    changed = (linear.weight + 0.5 * b @ a).detach().double()
+    weight = pair.magnitude.double()[:, None] * changed / changed.square().sum(1).sqrt()[:, None]
+    torch.testing.assert_close(y[0].double(), x[0].double() @ weight.T + linear.bias.double(), atol=1e-5, rtol=0)
+    assert torch.equal(y[1], linear(x)[1])
 
 
 def test_an_adapter_of_another_base_or_with_another_layer_is_refused(tiny_base: Path) -> None:

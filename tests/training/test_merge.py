@@ -28,7 +28,7 @@ def merged(base: Path, adapter: Path, target: Path, number_format: str = "float3
     return merge(base, adapter, target, number_format, device="cpu", step=quietly)
 
 
-@pytest.mark.parametrize("which", ["wide", "narrow"])
+@pytest.mark.parametrize("which", ["wide", "narrow", "dora"])
 def test_it_says_what_peft_says(tiny_base: Path, adapters: dict[str, Path], which: str, tmp_path: Path) -> None:
     off = merged(tiny_base, adapters[which], tmp_path / "merged")
     model, tokenizer = load_base(tiny_base, CPU, torch.float32)

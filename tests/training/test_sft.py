@@ -333,6 +333,10 @@ def test_the_command_line_trains_and_says_what_went_wrong(
     assert "saved step-1" in printed
     assert sft.main(arguments) == 1
     assert "earlier run" in capsys.readouterr().err
+    epochs = 'num_train_epochs = 2\nkeep = "last"\n'
+    recipe_file.write_text(recipe_file.read_text(encoding="utf-8").replace("max_steps = 1\n", epochs), encoding="utf-8")
+    assert sft.main([*arguments, "--out", str(tmp_path / "kept")]) == 0
+    assert [folder.name for folder in (tmp_path / "kept").iterdir()] == ["epoch-2"]
 
 
 @pytest.mark.real_model

@@ -1,5 +1,6 @@
 """What an admin starts, stops and tries again from the pages."""
 
+import json
 import re
 from pathlib import Path
 
@@ -15,7 +16,18 @@ from app.models import BaseModel, EvalBatch, Job, Run
 from app.services import runs
 from app.services.shipped import import_shipped
 from app.web.launch_form import PlanForm
-from tests.factories import NOW, RULES, Study, import_control_pairs, make_base, make_run, make_suite, prompt_row
+from tests.domain.test_training_memory import SMOLLM2
+from tests.factories import (
+    NOW,
+    RULES,
+    Study,
+    import_control_pairs,
+    make_base,
+    make_dataset,
+    make_run,
+    make_suite,
+    prompt_row,
+)
 from tests.fixtures import on_sqlite
 from tests.judged import OPUS, a_judge
 
@@ -264,6 +276,47 @@ def test_a_run_of_a_shipped_recipe_waits_for_its_base_model(app: FastAPI, admin:
     assert admin.post(f"/runs/{run.id}/cancel").status_code == 409
     assert admin.post(f"/runs/{run.id}/retry").status_code == 303
     assert state_of(app, run.job_id) is JobState.QUEUED
+
+
+@on_sqlite
+def test_the_form_and_the_run_say_how_much_memory_it_takes(app: FastAPI, admin: TestClient, tmp_path: Path) -> None:
+    with app.state.database.session_scope() as session:
+        base = make_base(session, tmp_path, name="smollm2-135m")
+        run = make_run(session, tmp_path, base="smollm2-135m", done=False)
+    for page in ("/runs", f"/runs/{run.id}"):
+        assert "with rows of max_length" not in admin.get(page).text
+    config = Path(base.folder) / "config.json"
+    config.write_text(json.dumps(SMOLLM2), encoding="utf-8")
+    assert re.search(r"About \d\.\d GB on the \w+ with rows of max_length = 1,024 tokens", admin.get("/runs").text)
+    assert "with rows of max_length = 1,024 tokens" in admin.get(f"/runs/{run.id}").text
+    config.write_text(json.dumps({**SMOLLM2, "num_hidden_layers": 10_000}), encoding="utf-8")
+    assert "The base model alone takes more than that" in admin.get("/runs").text
+    assert 'class="notice notice-wait"><p>About ' in admin.get(f"/runs/{run.id}").text
+
+
+@on_sqlite
+def test_the_form_mixes_datasets_and_the_run_names_them_all(app: FastAPI, admin: TestClient, tmp_path: Path) -> None:
+    with app.state.database.session_scope() as session:
+        make_base(session, tmp_path, name="smollm2-135m")
+        make_run(session, tmp_path, base="smollm2-135m")
+    assert "Or mix several datasets" not in admin.get("/runs").text
+    with app.state.database.session_scope() as session:
+        notes = make_dataset(session, tmp_path, "notes")
+    assert admin.get("/runs").text.count('name="mixed"') == 2
+    form = {"recipe": "brie-v1", "mixed": ["lessons", "notes"], "weight": ["2", " 0.5 "]}
+    answer = admin.post("/runs", data=form)
+    assert answer.status_code == 303
+    page = admin.get(answer.headers["Location"]).text
+    assert "lessons v1 x2</a>" in page
+    assert f'<a href="/datasets/{notes.id}">notes v1 x0.5</a>' in page
+    assert notes.sha256[:12] in page
+    assert answer.headers["Location"] in admin.get(f"/datasets/{notes.id}").text
+    with app.state.database.session_scope(write=False) as session:
+        run = session.scalars(select(Run).order_by(Run.created_at.desc(), Run.name.desc())).first()
+        assert run.recipe["mix"] == {"lessons@1": 2.0, "notes@1": 0.5}
+    assert admin.post("/runs", data={**form, "weight": ["much", ""]}).status_code == 422
+    one = admin.post("/runs", data={**form, "weight": ["", "1"]})
+    assert "notes v1</a>" in admin.get(one.headers["Location"]).text
 
 
 @on_sqlite

@@ -87,7 +87,7 @@ def test_the_text_has_lineage_results_and_limits(session: Session, tmp_path: Pat
     text = card_of(card)
     matchup = report(session, study.batch.id)["matchups"][0]
     for said in (
-        study.adapters[0].fingerprint, card.dataset_sha256, study.base.weights_hash, "| lora.r | 8 |",
+        study.adapters[0].fingerprint, card.data[0].sha256, study.base.weights_hash, "| lora.r | 8 |",
         escaped(matchup["fixed_sentence"]), "## Limits", "not what is true or safe",
     ):  # fmt: skip
         assert said in text

@@ -10,12 +10,15 @@ from sqlalchemy import select
 
 from app import jobs
 from app.db import Database
-from app.domain.errors import UnavailableError
+from app.domain.errors import ConflictError, UnavailableError
 from app.domain.recipes import read_recipe
 from app.domain.terms import JobState, Split
 from app.models import Checkpoint, Run, RunMetric
+from app.queries.run_data import data_of
+from app.services.datasets import import_dataset
 from app.services.runs import launch_run
 from tests.factories import NOW
+from tests.fakes.tiny_model import write_conversations
 from tests.fixtures import on_sqlite
 from tests.tiny_arena import STEPS, Tiny, add_tiny_base, job_of, launch_tiny_run
 from training import resume
@@ -202,6 +205,54 @@ def test_rows_that_were_left_out_are_noted_with_the_run(database: Database, tiny
     stored, metrics, _ = read(database, run.id)
     assert "1 rows are longer than max_length = 69 tokens and were left out (lines 4)" in stored.notes
     assert metrics
+
+
+def test_a_run_learns_from_several_datasets(database: Database, tiny: Tiny, home: Path) -> None:
+    notes = write_conversations(home / "notes.jsonl", 6, first=100)
+    with database.session_scope() as session:
+        add_tiny_base(session, tiny)
+        launch_tiny_run(session, tiny, home, name="other")
+        import_dataset(
+            session, notes, validation_path=tiny.validation_file, artifacts=home / "artifacts", now=NOW, name="notes"
+        )
+        run = launch_run(session, read_recipe(tiny.recipe), mix={"cheese": 1.5, "notes": 1.0}, now=NOW, name="both")
+    train.run(claimed(run), never)
+    stored, _, checkpoints = read(database, run.id)
+    assert stored.total_steps == 12  # 6 and 6 rows an epoch, two in a batch, two epochs
+    with database.session_scope(write=False) as session:
+        parts = data_of(session, run.id)
+        hashes = {
+            f"{part.dataset.name}@1/{split}": getattr(part.dataset, field)
+            for part in parts
+            for split, field in (("train", "sha256"), ("validation", "validation_sha256"))
+        }
+    assert read_manifest(Path(checkpoints[-1].folder)).facts.datasets == hashes
+    assert [part.label for part in parts] == ["cheese v1 x1.5", "notes v1"]
+    Path(parts[1].dataset.path).write_text("changed", encoding="utf-8")
+    with pytest.raises(ConflictError, match="frozen file of dataset notes v1"):
+        train.run(claimed(launched_again(database, tiny)), never)
+
+
+def launched_again(database: Database, tiny: Tiny) -> Run:
+    with database.session_scope() as session:
+        mix = {"cheese": 1.0, "notes": 1.0}
+        return launch_run(session, read_recipe(tiny.recipe), mix=mix, now=NOW, name="again")
+
+
+@on_sqlite
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_a_recipe_says_which_checkpoints_are_left(database: Database, tiny: Tiny, home: Path, keep: str) -> None:
+    (home / "one.toml").write_text(tiny.recipe.read_text(encoding="utf-8") + f'keep = "{keep}"\n', encoding="utf-8")
+    with database.session_scope() as session:
+        add_tiny_base(session, tiny)
+        launch_tiny_run(session, tiny, home, name="other")
+        run = launch_run(session, read_recipe(home / "one.toml"), now=NOW, name="one")
+    train.run(claimed(run), never)
+    stored, _, checkpoints = read(database, run.id)
+    assert [(one.name, one.is_last) for one in checkpoints] == [("one/epoch-2", True)]  # also the best of the two
+    assert [folder.name for folder in Path(checkpoints[0].folder).parent.glob("*epoch*")] == ["epoch-2"]
+    verify_checkpoint(Path(checkpoints[0].folder), checkpoints[0].fingerprint)
+    assert f"keeps the {keep} checkpoint only, one/epoch-1 went when the run was done" in stored.notes
 
 
 @on_sqlite

@@ -18,7 +18,7 @@ LARGEST_RANK = 256
 LARGEST_ALPHA = 1_000_000.0
 _LONGEST_BASE_NAME = 500
 
-_TAKEN = {"peft_type", "task_type", "bias", "r", "lora_alpha", "use_rslora", "init_lora_weights"}
+_TAKEN = {"peft_type", "task_type", "bias", "r", "lora_alpha", "use_rslora", "use_dora", "init_lora_weights"}
 # They say where an adapter came from, how it was trained, or which layers it changes; the tensors say the last better.
 _MEANS_NOTHING = {
     *("auto_mapping", "base_model_name_or_path", "revision", "inference_mode", "peft_version", "runtime_config"),
@@ -33,7 +33,6 @@ _WHY = {
     "megatron_core": "it names code that would be imported",
     "trainable_token_indices": "it would replace embeddings of the base model",
     "target_parameters": "it changes parameters that are no linear layers",
-    "use_dora": "the magnitudes of DoRA are not computed when responses are generated",
     "rank_pattern": "ranks that differ by a pattern are not computed here; save it with one rank",
     "alpha_pattern": "scales that differ by a pattern are not computed here; save it with one lora_alpha",
     "lora_bias": "it would add biases to the base model",
@@ -54,9 +53,10 @@ class AdapterSettings:
     use_rslora: bool
     told_base: str
     """The name of the base model as the uploader's config has it: advisory."""
+    use_dora: bool = False
 
     def as_config(self, layers: Iterable[str], base_name: str) -> dict[str, Any]:
-        """The only config that is stored and loaded: plain LoRA on these layers, by their full names."""
+        """The only config that is stored and loaded: plain LoRA or DoRA on these layers, by their full names."""
         return {
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
@@ -66,6 +66,7 @@ class AdapterSettings:
             "lora_alpha": self.lora_alpha,
             "lora_dropout": 0.0,
             "use_rslora": self.use_rslora,
+            "use_dora": self.use_dora,
             "target_modules": sorted(layers),
             "bias": "none",
             "fan_in_fan_out": False,
@@ -97,7 +98,7 @@ def read_settings(config: Mapping[str, Any]) -> AdapterSettings:
     """The settings of a peft config.
 
     Raises:
-        IntakeError: it is not plain LoRA; names the field.
+        IntakeError: it is neither plain LoRA nor DoRA; names the field.
     """
     for field in ("peft_type", "task_type", "bias"):
         _require_plain(config, field)
@@ -107,12 +108,12 @@ def read_settings(config: Mapping[str, Any]) -> AdapterSettings:
         why = _WHY.get(field, "it is not known here, and what is not known may change what the adapter does")
         raise IntakeError(f"{CONFIG} sets {shown(field)}: {why}")
     _require_plain_start(config.get("init_lora_weights", True))
-    use_rslora = config.get("use_rslora") or False
-    if use_rslora is not True and use_rslora is not False:
-        raise IntakeError(f"use_rslora of {CONFIG} is neither true nor false")
-    rank = config.get("r", 8)
     return AdapterSettings(
-        _rank(rank, "r"), _positive(config.get("lora_alpha", 8), "lora_alpha"), use_rslora, _base(config)
+        r=_rank(config.get("r", 8), "r"),
+        lora_alpha=_positive(config.get("lora_alpha", 8), "lora_alpha"),
+        use_rslora=_yes_or_no(config, "use_rslora"),
+        told_base=_base(config),
+        use_dora=_yes_or_no(config, "use_dora"),
     )
 
 
@@ -179,6 +180,13 @@ def _positive(value: Any, field: str) -> float:
     if type(value) not in {int, float} or not math.isfinite(value) or not 0 < value <= LARGEST_ALPHA:
         raise IntakeError(f"{field} of {CONFIG} is {shown(str(value))}; a number above 0 is needed")
     return float(value)
+
+
+def _yes_or_no(config: Mapping[str, Any], field: str) -> bool:
+    value = config.get(field) or False
+    if value is not True and value is not False:
+        raise IntakeError(f"{field} of {CONFIG} is neither true nor false")
+    return value
 
 
 def _base(config: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from training.intake.weights import LayerUpdate, read_updates
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """An upload that was read and found to be plain LoRA; its tensors still lie where it was unpacked."""
+    """An upload that was read and found to be plain LoRA or DoRA; its tensors still lie where it was unpacked."""
 
     settings: AdapterSettings
     updates: Sequence[LayerUpdate]
@@ -41,7 +41,7 @@ def read_upload(sent: Sequence[SentFile], scratch: Path) -> Adapter:
     """Unpack an upload into ``scratch``, which must be new, and read it.
 
     Raises:
-        IntakeError: it is not a plain LoRA adapter, or an attack; says what is wrong.
+        IntakeError: it is neither a plain LoRA adapter nor a DoRA, or it is an attack; says what is wrong.
         CheckpointWriteError: the disk is full.
     """
     files = unpack(sent, scratch)
@@ -50,7 +50,7 @@ def read_upload(sent: Sequence[SentFile], scratch: Path) -> Adapter:
     told_hash = _told_hash(files.manifest) if files.manifest else ""
     return Adapter(
         settings=found,
-        updates=read_updates(files.weights, found.r, from_mlx=files.from_mlx),
+        updates=read_updates(files.weights, found.r, from_mlx=files.from_mlx, use_dora=found.use_dora),
         told=ToldBase(found.told_base, told_hash),
         from_mlx=files.from_mlx,
     )
@@ -69,9 +69,9 @@ def store_copy(adapter: Adapter, base_name: str, target: Path) -> Stored:
         config = adapter.settings.as_config((update.layer for update in adapter.updates), base_name)
         write_file(partial / CONFIG, json.dumps(config, indent=2, sort_keys=True).encode())
         tensors = [
-            tensor_files.Written(f"base_model.model.{update.layer}.lora_{half}.weight", tensor, update.transposed)
+            tensor_files.Written(f"base_model.model.{update.layer}.{name}", tensor, update.transposed)
             for update in adapter.updates
-            for half, tensor in (("A", update.a), ("B", update.b))
+            for name, tensor in update.tensors.items()
         ]
         tensor_files.write_tensors(partial / WEIGHTS, tensors)
         fingerprint = fingerprint_adapter(partial)

@@ -7,6 +7,8 @@ import tarfile
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import torch
 
@@ -57,6 +59,24 @@ def _config(**changes: object) -> Callable[[Honest], bytes]:
 def _tensors(changes: Mapping[str, Callable[[torch.Tensor], torch.Tensor | None]]) -> Callable[[Honest], bytes]:
     """Tensors made from the honest A of one layer."""
     return lambda good: zipped(good.files(tensors={name: make(good.tensors[A]) for name, make in changes.items()}))
+
+
+def _dora(
+    make: Callable[[torch.Tensor], torch.Tensor], layer: str = LAYER, more: Mapping[str, Any] = MappingProxyType({})
+) -> Callable[[Honest], bytes]:
+    """A DoRA with an honest magnitude of every layer, and one made from the A of LAYER."""
+
+    def build(good: Honest) -> bytes:
+        magnitudes = {
+            name.replace("lora_B.weight", "lora_magnitude_vector"): tensor[:, 0].abs() + 1
+            for name, tensor in good.tensors.items()
+            if name.endswith("lora_B.weight")
+        }
+        changed = {f"{PREFIX}{layer}.lora_magnitude_vector": make(good.tensors[A])}
+        others = {name: one(good.tensors[A]) for name, one in more.items()}
+        return zipped(good.files(config={"use_dora": True}, tensors=magnitudes | changed | others))
+
+    return build
 
 
 def _weights(content: bytes) -> Callable[[Honest], bytes]:
@@ -288,7 +308,15 @@ ATTACKS = (
     Attack("megatron-import", "“megatron_core”", _config(megatron_core="os")),
     Attack("token-indices", "“trainable_token_indices”", _config(trainable_token_indices=[1])),
     Attack("target-parameters", "“target_parameters”", _config(target_parameters=["model.norm.weight"])),
-    Attack("dora", "“use_dora”", _config(use_dora=True)),
+    Attack("dora-without-magnitudes", "has no magnitude", _config(use_dora=True)),
+    Attack("dora-neither", "use_dora of adapter_config.json is neither true nor false", _config(use_dora="yes")),
+    Attack("dora-short", "one number for each of the 64 rows", _dora(lambda a: a[0, :63])),
+    Attack("dora-matrix", "one number for each of the 64 rows", _dora(lambda a: a[:1])),
+    Attack("dora-whole-numbers", "holds I32 numbers", _dora(lambda a: a[0].int())),
+    Attack("dora-nan", "infinite or not numbers", _dora(lambda a: a[0] * torch.nan)),
+    Attack("dora-alone", "only its magnitude is there", _dora(lambda a: a[0], layer="model.norm")),
+    Attack("dora-other", "an adapter called “other”",
+           _dora(lambda a: a[0], layer=LAYER, more={f"{PREFIX}{LAYER}.lora_A.other.weight": lambda a: a})),
     Attack("slow-rank-pattern", "“rank_pattern”", _config(rank_pattern={"(a+)+$": 4})),
     Attack("slow-alpha-pattern", "“alpha_pattern”", _config(alpha_pattern={"(a+)+$": 4})),
     Attack("biases", "bias of adapter_config.json is “all”", _config(bias="all")),
