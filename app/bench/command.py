@@ -19,7 +19,7 @@ bench = typer.Typer(help="Measure this machine.", no_args_is_help=True)
 DATA = ROOT / "data" / "sft" / "brie.train.jsonl"
 """What the training bench trains on, unless it is told otherwise."""
 
-ASKED = ROOT / "data" / "sft" / "brie.val.jsonl"
+ASKED = ROOT / "data" / "suites" / "brie-comprehensive.jsonl"
 """What the generation bench asks."""
 
 
@@ -165,7 +165,9 @@ def bench_train(
 
 @bench.command("generate")
 def bench_generate(
-    data: Annotated[Path, typer.Option(help="Conversations whose first turns are asked.", exists=True)] = ASKED,
+    data: Annotated[
+        Path, typer.Option(help="A suite, or conversations whose first turns are asked.", exists=True)
+    ] = ASKED,
     base: BaseOption = None,
     prompts: Annotated[int, typer.Option(help="Prompts that base and three adapters answer.", min=1)] = 16,
     replicates: Annotated[int, typer.Option(help="Responses to each.", min=1)] = 2,

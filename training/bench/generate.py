@@ -68,7 +68,11 @@ class Figures:
 
 
 def prompts_of(task: Task) -> list[tuple[dict[str, str], ...]]:
-    """What is asked in the first rows of the file: everything before the first answer."""
+    """The first prompts of a suite, or what is asked in the first rows of a dataset: all before the first answer."""
+    rows = [json.loads(line) for line in task.data.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if any("suite" in row for row in rows):
+        asked = [row.get("messages") or [{"role": "user", "content": row["prompt"]}] for row in rows if "key" in row]
+        return [tuple(messages) for messages in asked[: task.prompts]]
     found = []
     for conversation in data.read_conversations(task.data):
         roles = [message["role"] for message in conversation.messages]
