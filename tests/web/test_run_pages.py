@@ -227,6 +227,9 @@ def test_a_list_in_a_field_is_a_sweep(app: FastAPI, admin: TestClient, run: Run,
     assert "Compare with its sibling" in admin.get(f"/runs/{first.id}").text
 
 
+HEAD = 'name = "a"\nkind = "sft"\ndataset = "brie"\n'
+
+
 @pytest.mark.parametrize(
     ("changed", "field", "said"),
     [
@@ -239,8 +242,8 @@ def test_a_list_in_a_field_is_a_sweep(app: FastAPI, admin: TestClient, run: Run,
         ({"name": "n" * 98, "r": "[4, 16]"}, "name", "cannot be the name of a run"),
         ({"name": "brie-v1"}, "name", "There is a run &#39;brie-v1&#39; already."),
         ({"toml": "name ="}, "toml", "is not valid TOML"),
-        ({"toml": 'name = "a"\nkind = "sft"\ndataset = "brie"\n[lora]\nrr = 3\n'}, "toml", "did you mean lora.r?"),
-        ({"toml": 'name = "a"\nkind = "sft"\ndataset = "brie"\n[lora]\nr = 4\n', "r": "16"}, "r", "changed to 4: change it in one"),
+        ({"toml": f"{HEAD}[lora]\nrr = 3\n"}, "toml", "did you mean lora.r?"),
+        ({"toml": f"{HEAD}[lora]\nr = 4\n", "r": "16"}, "r", "changed to 4: change it in one"),
     ],
     ids=str,
 )
