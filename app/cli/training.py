@@ -36,16 +36,18 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="A key of the recipe to change, such as train.learning_rate=2e-4.")
 ]
 
+DatasetsOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Another dataset than the recipe's; several are mixed: --dataset brie=2 --dataset notes."),
+]
+
 runs = typer.Typer(help="Runs: one training execution each.", no_args_is_help=True)
 checkpoints = typer.Typer(help="Checkpoints: what can answer.", no_args_is_help=True)
 
 
 def train(
     recipe: Annotated[str, typer.Argument(help="brie-v1, brie-v2, another shipped recipe, or a .toml file.")],
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option(help="Another dataset than the recipe's; several are mixed: --dataset brie=2 --dataset notes."),
-    ] = None,
+    dataset: DatasetsOption = None,
     base: Annotated[str, typer.Option(help="Another base model than the recipe's.")] = "",
     changes: SetOption = None,
     name: NameOption = "",
@@ -156,7 +158,7 @@ def runs_show(name: str, as_json: JsonFlag = False) -> None:
 def runs_again(
     run: Annotated[str, typer.Argument(help="The run whose recipe is used again.")],
     changes: SetOption = None,
-    dataset: Annotated[str, typer.Option(help="Another dataset than that run's.")] = "",
+    dataset: DatasetsOption = None,
     base: Annotated[str, typer.Option(help="Another base model than that run's.")] = "",
     name: NameOption = "",
     detach: DetachFlag = False,
@@ -165,11 +167,14 @@ def runs_again(
     prepare()
     with session_scope() as session:
         found = retraining(session, find_run(session, run).id)
-        applied = {"dataset": dataset or found.dataset, "base_model": base or found.base_model}
+        applied = {"base_model": base or found.base_model}
+        if found.dataset:  # a mix stands in the recipe
+            applied["dataset"] = found.dataset
         launched = launch_sweep(
             session,
             _changed(recipe_of({**found.run.recipe, **applied}, f"The recipe of {run}"), changes),
             now=datetime.now(UTC),
+            mix=read_mix(dataset or ()),
             name=name or next_name(session, found.run.name),
             came_from=found.run,
         )

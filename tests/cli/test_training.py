@@ -10,7 +10,7 @@ from app.domain.terms import LineKind
 from app.models import Run
 from app.services.run_log import say
 from tests.command_line import Command
-from tests.factories import NOW, make_base, make_run
+from tests.factories import NOW, make_base, make_dataset, make_run
 
 RECIPE = 'name = "mine"\nkind = "sft"\nbase_model = "tiny"\ndataset = "lessons"\n[train]\nlearning_rate = 4e-4\n'
 
@@ -67,6 +67,20 @@ def test_a_run_is_trained_again_with_changes(database: Database, arena: Command,
     made = find(database, "before-3")
     assert (made.came_from_id, made.recipe["lora"]) == (find(database, "before").id, {"r": 16})
     assert arena("runs", "again", "absent").code == 1
+
+
+def test_a_mix_is_trained_again_with_other_weights_or_on_one_dataset(
+    database: Database, arena: Command, recipe: Path, tmp_path: Path
+) -> None:
+    with database.session_scope() as session:
+        make_dataset(session, tmp_path, "notes")
+    asked = ("train", recipe, "--dataset", "lessons=2", "--dataset", "notes", "--name", "both", "--detach")
+    assert arena(*asked).code == 0
+    assert arena("runs", "again", "both", "--set", "mix.notes@1=3", "--detach").code == 0
+    assert find(database, "both-2").recipe["mix"] == {"lessons@1": 2.0, "notes@1": 3.0}
+    assert arena("runs", "again", "both", "--dataset", "notes", "--detach").code == 0
+    alone = find(database, "both-3").recipe
+    assert (alone["dataset"], "mix" in alone) == ("notes", False)
 
 
 def test_the_log_of_a_run_is_printed(database: Database, arena: Command, recipe: Path) -> None:

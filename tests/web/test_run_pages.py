@@ -1,5 +1,6 @@
 """The pages of runs: curves by window, runs beside each other, the log, and training again with changes."""
 
+import html
 import re
 import uuid
 from collections.abc import Callable
@@ -14,8 +15,8 @@ from app.domain.terms import LineKind, Split
 from app.models import Run
 from app.services import runs
 from app.services.run_log import say
-from app.services.runs import Metric
-from tests.factories import NOW, make_base, make_run
+from app.services.runs import Metric, launch_run
+from tests.factories import NOW, make_base, make_dataset, make_run, recipe
 from tests.fixtures import on_sqlite
 
 pytestmark = on_sqlite
@@ -216,6 +217,22 @@ def test_the_toml_changes_what_has_no_field(app: FastAPI, admin: TestClient, run
     (made,) = newest(app)
     assert made.recipe["lora"] == {"r": 8, "use_rslora": True}
     assert (made.recipe["train"], made.recipe["seed"]) == ({"lr_scheduler_type": "linear"}, 5)
+
+
+def test_the_weights_of_a_mix_are_changed_in_the_toml(
+    app: FastAPI, admin: TestClient, run: Run, tmp_path: Path
+) -> None:
+    with app.state.database.session_scope() as session:
+        make_dataset(session, tmp_path, "notes")
+        mixed = launch_run(session, recipe(), mix={"lessons": 2.0, "notes": 1.0}, name="both", now=NOW)
+    page = admin.get(f"/runs/{mixed.id}/again").text
+    assert 'name="dataset"' not in page
+    assert "It learned from a mix of datasets" in page
+    toml = html.unescape(page.partition("<textarea")[2].partition(">")[2].partition("</textarea>")[0])
+    toml = toml.replace('"notes@1" = 1.0', '"notes@1" = 3.0')
+    assert admin.post(f"/runs/{mixed.id}/again", data={"toml": toml}).status_code == 303
+    (made,) = (one for one in newest(app) if one.name == "both-2")
+    assert made.recipe["mix"] == {"lessons@1": 2.0, "notes@1": 3.0}
 
 
 def test_a_list_in_a_field_is_a_sweep(app: FastAPI, admin: TestClient, run: Run, form: Form) -> None:
