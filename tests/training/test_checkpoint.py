@@ -114,7 +114,7 @@ def test_what_a_killed_writer_left_behind_does_not_matter(tmp_path: Path) -> Non
 
 
 def test_swapped_weights_are_noticed_and_both_fingerprints_named(adapters: dict[str, Path], tmp_path: Path) -> None:
-    wide, narrow = (Path(shutil.copytree(folder, tmp_path / name)) for name, folder in adapters.items())
+    wide, narrow = (Path(shutil.copytree(adapters[name], tmp_path / name)) for name in ("wide", "narrow"))
     registered = read_manifest(wide).fingerprint
     current = tmp_path / "current"
     current.symlink_to(wide)
