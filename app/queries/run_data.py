@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app.models import Dataset, Run, RunDataset
@@ -25,20 +25,17 @@ class DataPart:
 
 
 def data_of_runs(session: Session, run_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, tuple[DataPart, ...]]:
-    """The datasets of each run in the order of its mix, in two queries whatever the number of runs."""
-    ids = list(run_ids)
-    single = select(Run.id, Dataset).join(Dataset, Dataset.id == Run.dataset_id).where(Run.id.in_(ids))
-    found = {run_id: [DataPart(dataset, 1.0)] for run_id, dataset in session.execute(single)}
-    mixed = (
-        select(RunDataset, Dataset)
-        .join(Dataset, Dataset.id == RunDataset.dataset_id)
-        .where(RunDataset.run_id.in_(ids))
-        .order_by(RunDataset.run_id, RunDataset.position)
+    """The datasets of each run in the order of its mix, in one query whatever the number of runs."""
+    query = (
+        select(Run.id, RunDataset.weight, Dataset)
+        .join(RunDataset, RunDataset.run_id == Run.id, isouter=True)
+        .join(Dataset, Dataset.id == func.coalesce(RunDataset.dataset_id, Run.dataset_id))
+        .where(Run.id.in_(list(run_ids)))
+        .order_by(Run.id, RunDataset.position)
     )
-    for part, dataset in session.execute(mixed):
-        if part.position == 0:
-            found[part.run_id] = []
-        found[part.run_id].append(DataPart(dataset, part.weight))
+    found: dict[uuid.UUID, list[DataPart]] = {}
+    for run_id, weight, dataset in session.execute(query):
+        found.setdefault(run_id, []).append(DataPart(dataset, 1.0 if weight is None else weight))
     return {run_id: tuple(parts) for run_id, parts in found.items()}
 
 
