@@ -111,6 +111,28 @@ def launch_tiny_run(session: Session, tiny: Tiny, home: Path, name: str = "chees
     return launch_run(session, read_recipe(tiny.recipe), now=NOW, name=name)
 
 
+def add_tiny_adapter(session: Session, tiny: Tiny, home: Path, folder: Path | None = None) -> Checkpoint:
+    """Base model, run and the adapter that it trained, or a copy of its folder."""
+    from training.checkpoint import read_manifest  # noqa: PLC0415
+
+    manifest = read_manifest(tiny.adapter)
+    add_tiny_base(session, tiny)
+    run = launch_tiny_run(session, tiny, home)
+    finish_job(session, session.get_one(Job, run.job_id))
+    saved = SavedAdapter(
+        label=manifest.facts.name,
+        folder=str(folder or tiny.adapter),
+        fingerprint=manifest.fingerprint,
+        step=manifest.facts.step,
+        epoch=manifest.facts.epoch,
+        is_last=True,
+        size_bytes=1,
+        validation_loss=manifest.facts.validation_loss,
+        effect=dict(manifest.facts.effect),
+    )
+    return register_adapter(session, run, saved, now=NOW)
+
+
 def launch_tiny_batch(
     database: Database,
     tiny: Tiny,
@@ -126,25 +148,8 @@ def launch_tiny_batch(
 
     The same arguments give the same plan and so the same texts in any database.
     """
-    from training.checkpoint import read_manifest  # noqa: PLC0415
-
-    manifest = read_manifest(tiny.adapter)
     with database.session_scope() as session:
-        add_tiny_base(session, tiny)
-        run = launch_tiny_run(session, tiny, home)
-        finish_job(session, session.get_one(Job, run.job_id))
-        saved = SavedAdapter(
-            label=manifest.facts.name,
-            folder=str(adapter or tiny.adapter),
-            fingerprint=manifest.fingerprint,
-            step=manifest.facts.step,
-            epoch=manifest.facts.epoch,
-            is_last=True,
-            size_bytes=1,
-            validation_loss=manifest.facts.validation_loss,
-            effect=dict(manifest.facts.effect),
-        )
-        checkpoint = register_adapter(session, run, saved, now=NOW)
+        checkpoint = add_tiny_adapter(session, tiny, home, adapter)
         suite = make_suite(session, home, prompts)
         plan = LaunchPlan(
             suite=suite.name,

@@ -9,15 +9,14 @@ from sqlalchemy import select
 from app.db import Database
 from app.domain.errors import ConflictError
 from app.domain.terms import JobState
-from app.models import Checkpoint, Dataset, Job, Perplexity
+from app.models import Checkpoint, Dataset, Job, Perplexity, Run
 from app.queries.perplexities import PerplexityRow, measurements
 from app.services import perplexities
-from app.services.checkpoints import SavedAdapter, register_adapter
 from app.services.perplexities import Asked
-from tests.factories import NOW, finish_job
+from tests.factories import NOW
 from tests.fakes.tiny_model import write_conversations
 from tests.fixtures import on_sqlite
-from tests.tiny_arena import Tiny, add_tiny_base, copy_adapter, launch_tiny_run
+from tests.tiny_arena import Tiny, add_tiny_adapter, copy_adapter
 from tests.worker.test_generate import change_weights
 from training.checkpoint import read_manifest
 from training.errors import AdapterError, Cancelled
@@ -31,23 +30,9 @@ def never() -> bool:
 
 def asked_for(database: Database, tiny: Tiny, home: Path, folder: Path | None = None) -> Asked:
     """The trained adapter and its base on the validation file, waiting for a worker."""
-    manifest = read_manifest(tiny.adapter)
     with database.session_scope() as session:
-        add_tiny_base(session, tiny)
-        run = launch_tiny_run(session, tiny, home)
-        finish_job(session, session.get_one(Job, run.job_id))
-        saved = SavedAdapter(
-            label="epoch-2",
-            folder=str(folder or tiny.adapter),
-            fingerprint=manifest.fingerprint,
-            step=manifest.facts.step,
-            epoch=manifest.facts.epoch,
-            is_last=True,
-            size_bytes=1,
-            validation_loss=manifest.facts.validation_loss,
-            effect=dict(manifest.facts.effect),
-        )
-        checkpoint = register_adapter(session, run, saved, now=NOW)
+        checkpoint = add_tiny_adapter(session, tiny, home, folder)
+        run = session.get_one(Run, checkpoint.run_id)
         return perplexities.ask(session, [checkpoint], session.get_one(Dataset, run.dataset_id), now=NOW)
 
 
