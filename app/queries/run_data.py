@@ -27,7 +27,7 @@ class DataPart:
 def data_of_runs(session: Session, run_ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, tuple[DataPart, ...]]:
     """The datasets of each run in the order of its mix, in one query whatever the number of runs."""
     query = (
-        select(Run.id, RunDataset.weight, Dataset)
+        select(Run.id, func.coalesce(RunDataset.weight, 1.0), Dataset)
         .join(RunDataset, RunDataset.run_id == Run.id, isouter=True)
         .join(Dataset, Dataset.id == func.coalesce(RunDataset.dataset_id, Run.dataset_id))
         .where(Run.id.in_(list(run_ids)))
@@ -35,7 +35,7 @@ def data_of_runs(session: Session, run_ids: Iterable[uuid.UUID]) -> dict[uuid.UU
     )
     found: dict[uuid.UUID, list[DataPart]] = {}
     for run_id, weight, dataset in session.execute(query):
-        found.setdefault(run_id, []).append(DataPart(dataset, 1.0 if weight is None else weight))
+        found.setdefault(run_id, []).append(DataPart(dataset, weight))
     return {run_id: tuple(parts) for run_id, parts in found.items()}
 
 
