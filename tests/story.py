@@ -8,10 +8,12 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from app.domain.serving import ServerTold
 from app.domain.terms import CheckpointKind, Choice, FinishReason, PairKind, ReasonTag, VoterKind
 from app.models import Ballot, Checkpoint, EvalBatch, Pair, Prompt, Response, Tally, Voter
 from app.queries.seals import pair_seal, plan_seal
 from app.services import assignment, simulation, voting
+from app.services.serving import note_told
 from app.services.simulation import Taste
 from tests.factories import NOW, RULES, make_rater, make_study, plain_text, question, sha256
 
@@ -43,13 +45,14 @@ def _text(position: int, planned: object) -> str:
 
 
 def tell(session: Session, folder: Path, *, votes: int = 2) -> Story:
-    """Votes of all kinds, undo, skip, a late vote, repeats, a gold pair, recognitions, simulated raters."""
+    """Votes of all kinds, undo, skip, a late vote, repeats, a gold pair, recognitions, simulated raters, a server."""
     study = make_study(
         session, folder, prompts=9, text=_text, votes_per_pair=votes, repeat_pairs=1,
         ask_recognised=True, name="study",
     )  # fmt: skip
     story = Story(study.batch)
     _gold(session, study.batch)
+    note_told(study.batch, ServerTold("vllm 0.10.1", ("two models wrote the same",)), RULES.secret)
     late = make_rater(session, "late")
     lost = _issue(session, story, late)
     story.moment += RULES.lease + timedelta(minutes=1)

@@ -9,7 +9,7 @@ from typing import Any
 
 from app.config import get_settings
 from app.db import session_scope
-from app.domain.serving import Serving
+from app.domain.serving import ServerTold, Serving
 from app.domain.terms import FinishReason
 from app.providers.errors import ProviderError
 from app.providers.model_server import Ask, Completion, ModelServer, ServedModel
@@ -67,7 +67,8 @@ def write_served(claim: Claim, work: Served, writer: ResponseWriter, should_stop
             warnings = _probe(engine, work, should_stop)
             with session_scope() as session:
                 claim.hold(session)
-                open_batch(session, claim).server_told = {"software": software, "warnings": warnings}
+                told = ServerTold(software, tuple(warnings))
+                servings.note_told(open_batch(session, claim), told, settings.secret_key())
             for came in engine.complete([_ask(planned, work) for planned in work.missing], should_stop):
                 for ask, done in came:
                     end = _ENDS.get(done.end, FinishReason.UNKNOWN)

@@ -37,6 +37,23 @@ class Serving:
         return None if stored is None else cls(str(stored["url"]), dict(stored["models"]))
 
 
+@dataclass(frozen=True)
+class ServerTold:
+    """What a server told of itself when it was last asked to write, and sentences about what looked odd."""
+
+    software: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """For storing and sealing; ``of`` reads it back."""
+        return {"software": self.software, "warnings": list(self.warnings)}
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any] | None) -> "ServerTold":
+        """From what is stored; nothing yet where that is ``None``."""
+        return cls() if stored is None else cls(str(stored["software"]), tuple(map(str, stored["warnings"])))
+
+
 def checked_url(url: str) -> str:
     """The address of a server without a trailing slash.
 

@@ -55,7 +55,9 @@ class EvalBatch(Identified, Table):
     served: Mapped[dict[str, Any] | None]
     """Which server writes the responses, and what it calls each checkpoint (``Serving``); ``None``: this arena does."""
     server_told: Mapped[dict[str, Any] | None]
-    """What that server told of itself when it was last asked, and what looked odd: ``software``, ``warnings``."""
+    """What that server told of itself when it was last asked, and what looked odd (``ServerTold``)."""
+    server_seal: Mapped[str | None] = mapped_column(String(64))
+    """Keyed hash over the same, made when it is told."""
     imported_from: Mapped[dict[str, Any] | None]
     """Of verdicts that were cast elsewhere: the format and a hash over what was taken; ``None``: launched here."""
 

@@ -12,7 +12,7 @@ from app.domain.errors import NotFoundError
 from app.domain.names import CANARY, GOLD, SAMPLE
 from app.domain.quality import ExclusionRule
 from app.domain.sampling import Sampling
-from app.domain.serving import Serving
+from app.domain.serving import ServerTold, Serving
 from app.domain.terms import BallotState, BatchState, CheckpointKind, Design, PairKind, Reveal, VoterKind
 from app.models import Ballot, BatchCheckpoint, Checkpoint, EvalBatch, Pair, Prompt, Response, Suite, Tally, Voter
 from app.queries.checkpoints import CheckpointRow, checkpoint_rows
@@ -172,7 +172,7 @@ def batch_rows(session: Session, *conditions: Any) -> tuple[BatchRow, ...]:
             closed_at=batch.closed_at,
             imported_from="" if batch.imported_from is None else str(batch.imported_from["format"]),
             server=serving.place if (serving := Serving.of(batch.served)) else "",
-            server_warnings=tuple((batch.server_told or {}).get("warnings", ())),
+            server_warnings=ServerTold.of(batch.server_told).warnings,
         )
         for batch, suite, version in found
     )
@@ -283,7 +283,7 @@ def _served(batch: EvalBatch, checkpoints: tuple[CheckpointRow, ...]) -> tuple[t
     if serving is None:
         return ()
     known = {one.fingerprint: one.name for one in checkpoints}
-    rows = [("Written by", serving.url), ("Its software", (batch.server_told or {}).get("software", ""))]
+    rows = [("Written by", serving.url), ("Its software", ServerTold.of(batch.server_told).software)]
     rows += [(f"{known[of]} is called there", model) for of, model in serving.models.items() if of in known]
     return tuple(row for row in rows if row[1])
 

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app import __version__
-from app.domain.serving import Serving
+from app.domain.serving import ServerTold, Serving
 from app.domain.terms import PairKind
 from app.models import BaseModel, BatchCheckpoint, Checkpoint, Dataset, EvalBatch, Pair, Prompt, Response, Run, Suite
 from app.queries.run_data import DataPart, data_of_runs
@@ -47,14 +47,14 @@ def _serving(batch: EvalBatch) -> dict[str, Any]:
     serving = Serving.of(batch.served)
     if serving is None:
         return {}
-    told = batch.server_told or {}
+    told = ServerTold.of(batch.server_told)
     return {
         "server": {
             "url": serving.url,
             "models": dict(serving.models),
-            "software": told.get("software", ""),
+            "software": told.software,
             "weights_verified": False,
-            "warnings": list(told.get("warnings", ())),
+            "warnings": list(told.warnings),
         }
     }
 

@@ -118,6 +118,11 @@ def plan_seal_of(batch: EvalBatch, secret: bytes, *, members: list[list[Any]], p
     return seal(secret, "plan", *plan, spelt(members), spelt(list(prompts)))
 
 
+def server_seal(batch: EvalBatch, secret: bytes) -> str:
+    """The seal of what the server of a plan told of itself, and of what looked odd about it."""
+    return seal(secret, "server", batch.seal or "", spelt(batch.server_told))
+
+
 def pair_seal(session: Session, pair: Pair, secret: bytes) -> str:
     """The seal of a pair: who wrote which text to which prompt, and what was seen in the texts."""
     plan, prompt, *texts = session.execute(

@@ -1,7 +1,8 @@
 """Verification: seals, outcomes, tallies and every published number, made anew from raw ballots and verdicts.
 
 What cannot be seen: that the last ballots of a voter, or an eval batch whole, were deleted with all that counts
-them; that an answer about recognition was deleted; anything about rows older than the seals that lies outside theirs.
+them; that an answer about recognition, or what a server told of itself, was deleted with its seal; anything about
+rows older than the seals that lies outside theirs.
 """
 
 import uuid

@@ -14,7 +14,7 @@ from app.domain.pairing import matchups, settle
 from app.domain.terms import BatchState, JobState, PairKind
 from app.models import BatchCheckpoint, Checkpoint, EvalBatch, Job, Pair, Prompt, Response
 from app.queries.leaks import names_of
-from app.queries.seals import pair_seal_of, plan_seal
+from app.queries.seals import pair_seal_of, plan_seal, server_seal
 from app.queries.verification_findings import Findings, streamed
 
 _COMPETING = (PairKind.MAIN, PairKind.PLACEBO)
@@ -41,6 +41,9 @@ def verify_plan(session: Session, batch: EvalBatch, secret: bytes, findings: Fin
     else:
         covers = "its plan, members and the slices of its suite"
         findings.seal(row, plan_seal(session, batch, secret), batch.seal, covers=covers)
+    if batch.server_told is not None or batch.server_seal is not None:
+        covers = "what its server told of itself"
+        findings.seal(row, server_seal(batch, secret), batch.server_seal, covers=covers)
     findings.equal(row, "closed since, as its state tells,", batch.state is BatchState.CLOSED, bool(batch.closed_at))
     other = BatchState.IMPORTING if batch.imported_from is None else BatchState.OPEN
     if batch.state is other:

@@ -6,11 +6,12 @@ from typing import NoReturn
 
 from app.config import Settings
 from app.domain.errors import ArenaError, BadInputError, ConflictError, UnavailableError
-from app.domain.serving import BASE_NAME, Serving, checked_url
+from app.domain.serving import BASE_NAME, ServerTold, Serving, checked_url
 from app.domain.terms import CheckpointKind, Trouble
-from app.models import Checkpoint
+from app.models import Checkpoint, EvalBatch
 from app.providers.errors import ProviderError
 from app.providers.model_server import ModelServer, ServedModel, same_model
+from app.queries.seals import server_seal
 
 _LOOK_SECONDS = 15.0
 _SHOWN = 300
@@ -48,6 +49,12 @@ def planned_serving(url: str, names: Mapping[str, str], members: Sequence[Checkp
             "other. Give each the name of its own."
         )
     return Serving(checked_url(url), models)
+
+
+def note_told(batch: EvalBatch, told: ServerTold, secret: bytes) -> None:
+    """Store with an eval batch what its server said of itself, under a seal."""
+    batch.server_told = told.as_json()
+    batch.server_seal = server_seal(batch, secret)
 
 
 def connect(serving: Serving, settings: Settings) -> ModelServer:

@@ -171,6 +171,18 @@ def _(c: Connection) -> None:
     put(c, Prompt, rows(c, Prompt, Prompt.key == "key-0")[0], category="category_1")
 
 
+@change("what was odd about the server", "Eval batch study: expected a seal that fits what its server told of itself")
+def _(c: Connection) -> None:
+    [batch] = rows(c, EvalBatch)
+    put(c, EvalBatch, batch, server_told=batch.server_told | {"warnings": []})
+
+
+@change("what a server told, without its seal", "Eval batch study: expected a seal over what its server told of itself")
+def _(c: Connection) -> None:
+    [batch] = rows(c, EvalBatch)
+    put(c, EvalBatch, batch, server_told={"software": "", "warnings": []}, server_seal=None)
+
+
 @change("a pair turned around", "expected responses by its two checkpoints,")
 def _(c: Connection) -> None:
     pair = unvoted(c)

@@ -7,9 +7,11 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
+from app.domain.serving import ServerTold
 from app.models import EvalBatch
 from app.services.eval_batches import close
-from tests.factories import NOW, Study, write_responses
+from app.services.serving import note_told
+from tests.factories import NOW, RULES, Study, write_responses
 from tests.fakes.model_server import FakeModelServer, model_server
 from tests.fixtures import on_sqlite
 
@@ -41,7 +43,7 @@ def served(app: FastAPI, admin: TestClient, study: Study, fake: FakeModelServer)
         stored = session.get_one(EvalBatch, batch.id)
         write_responses(session, stored)
         close(session, stored, now=NOW)
-        stored.server_told = {"software": "vllm 0.10.1", "warnings": [ODD]}
+        note_told(stored, ServerTold("vllm 0.10.1", (ODD,)), RULES.secret)
     return batch
 
 
