@@ -152,8 +152,8 @@ def bench_train(
         base=base or settings.home / "bench" / "base", data=data, rows=rows, batch_size=batch_size,
         max_length=max_length, device=device, dtype=dtype,
     )  # fmt: skip
-    with console.status("Training"):
-        found = measure_training(task, repeats=repeats, shipped=shipped)
+    with console.status("Training") as status:
+        found = measure_training(task, repeats=repeats, shipped=shipped, say=status.update)
     if as_json:
         print_json({"load": os.getloadavg(), **found.as_json()})
     else:
@@ -187,8 +187,8 @@ def bench_generate(
         base=base or settings.home / "bench" / "base", data=data, prompts=prompts, replicates=replicates,
         max_new_tokens=max_new_tokens, batch_size=batch_size, device=device, dtype=dtype,
     )  # fmt: skip
-    with console.status("Generating"):
-        found = measure_generation(task, repeats=repeats, llama_cpp=base is None)
+    with console.status("Generating") as status:
+        found = measure_generation(task, repeats=repeats, llama_cpp=base is None, say=status.update)
     if as_json:
         print_json({"load": os.getloadavg(), **found.as_json()})
     else:

@@ -1,6 +1,7 @@
 """The bench of generation: our engine, transformers and peft on the same prompts, each in a process of its own."""
 
 import importlib.util
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -49,6 +50,13 @@ class GenerationMeasured:
 
     contestants: tuple[Writer, ...]
     repeats: int
+    bandwidth_limit: float
+    """Tokens a second if a step of our batch were nothing but reading the weights once."""
+
+    @property
+    def share_of_bandwidth(self) -> float:
+        """Our tokens a second as a share of that limit; what prompts take to be read is in it, too."""
+        return self.contestants[0].tokens_per_second / self.bandwidth_limit
 
     @property
     def best_one_by_one(self) -> Writer:
@@ -87,16 +95,21 @@ class GenerationMeasured:
             "against_one_by_one": round(self.against_one_by_one, 3),
             "against_mixed": round(self.against_mixed, 3),
             "against_llama_cpp": round(self.against_llama_cpp, 3) if self.against_llama_cpp else None,
+            "bandwidth_limit_tokens_per_second": round(self.bandwidth_limit, 1),
+            "share_of_bandwidth_limit": round(self.share_of_bandwidth, 3),
             "holds": self.holds,
         }
 
 
-def measure_generation(task: GenerationTask, *, repeats: int, llama_cpp: bool) -> GenerationMeasured:
+def measure_generation(
+    task: GenerationTask, *, repeats: int, llama_cpp: bool, say: Callable[[str], None] = lambda _: None
+) -> GenerationMeasured:
     """Let all answer in turns, so that a machine that is busy for a while is so for everybody.
 
     Args:
         task: what they answer.
         repeats: how often everybody does.
+        say: told who is at it.
         llama_cpp: with llama.cpp, where it is installed; it has a file of the small built-in model only.
 
     Raises:
@@ -112,10 +125,15 @@ def measure_generation(task: GenerationTask, *, repeats: int, llama_cpp: bool) -
     if llama_cpp and importlib.util.find_spec("xllamacpp"):
         turns.append((LLAMA_CPP, LLAMA_CPP, task))
     found: dict[str, list[dict[str, Any]]] = {name: [] for name, *_ in turns}
-    for _ in range(repeats):
+    limits = []
+    for repeat in range(1, repeats + 1):
+        limits.append(run(_MODULE, "bandwidth", asdict(task))["tokens_per_second"])
         for name, contestant, own in turns:
+            say(f"Repeat {repeat} of {repeats}: {name}")
             found[name].append(run(_MODULE, contestant, asdict(own)))
-    return GenerationMeasured(tuple(_writer(name, runs, found[OURS]) for name, runs in found.items()), repeats)
+    return GenerationMeasured(
+        tuple(_writer(name, runs, found[OURS]) for name, runs in found.items()), repeats, median(limits)
+    )
 
 
 def _writer(name: str, runs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> Writer:

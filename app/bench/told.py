@@ -150,14 +150,20 @@ def generation_row(one: Writer) -> dict[str, Any]:
 
 
 def generation_sentence(found: GenerationMeasured) -> str:
-    """How far we are from the peers."""
+    """How far we are from the peers, and from what memory allows."""
     beside = found.against_llama_cpp
-    return (
+    peers = (
         f"{found.against_one_by_one:.2f} times the tokens a second of transformers at its best batch size "
         f"({found.best_one_by_one.name}), checkpoint after checkpoint, and {found.against_mixed:.2f} times those of "
-        "peft's mixed batches. "
-    ) + (
+        "peft's mixed batches."
+    )
+    llama = (
         f"{beside:.2f} times those of llama.cpp, which answers as the bare base on 4-bit weights."
         if beside
         else "llama.cpp was not measured: it is where `pip install xllamacpp` was done and the small model is asked."
     )
+    limit = (
+        f"Reading the weights once for each step would allow {found.bandwidth_limit:.0f} tokens a second, of which "
+        f"this is {found.share_of_bandwidth:.0%}."
+    )
+    return f"{peers} {llama} {limit}"

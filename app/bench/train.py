@@ -1,6 +1,7 @@
 """The bench of training: our loop and TRL's on the same rows, each in a process of its own, in turns."""
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -94,8 +95,10 @@ class TrainMeasured:
         }
 
 
-def measure_training(task: TrainTask, *, repeats: int, shipped: bool = False) -> TrainMeasured:
-    """Let all train in turns, so that a machine that is busy for a while is so for everybody.
+def measure_training(
+    task: TrainTask, *, repeats: int, shipped: bool = False, say: Callable[[str], None] = lambda _: None
+) -> TrainMeasured:
+    """Let all train in turns, so that a machine that is busy for a while is so for everybody; ``say`` is told who does.
 
     Raises:
         UnavailableError: one could not train, as where TRL is not installed; nothing is told then.
@@ -103,9 +106,10 @@ def measure_training(task: TrainTask, *, repeats: int, shipped: bool = False) ->
     names = (OURS, *PEERS, *((SHIPPED,) if shipped else ()))
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     rates = []
-    for _ in range(repeats):
+    for repeat in range(1, repeats + 1):
         rates.append(run(_MODULE, "matmul", asdict(task)))
         for name in names:
+            say(f"Repeat {repeat} of {repeats}: {name}")
             found[name].append(run(_MODULE, name, asdict(task)))
     return TrainMeasured(
         contestants=tuple(_contestant(name, runs, found[OURS]) for name, runs in found.items()),

@@ -25,6 +25,9 @@ def test_everybody_answers_and_is_told(command: Command, tmp_path: Path) -> None
     assert all(0 < one["tokens"] <= 32 * 12 for one in told["contestants"])
     assert told["contestants"][0]["speed_of_ours"] == 1
     assert told["against_llama_cpp"] is None  # it has a file of the built-in model only
+    assert told["share_of_bandwidth_limit"] == pytest.approx(
+        told["contestants"][0]["tokens_per_second"] / told["bandwidth_limit_tokens_per_second"], abs=1e-3
+    )
     assert told["holds"] is True
 
 
@@ -36,6 +39,7 @@ def test_ratios_are_taken_against_the_best_of_each_peer() -> None:
     found = GenerationMeasured(
         (writer("ours", 300), writer("hf, 8 rows", 60), writer("hf, 32 rows", 150), writer("peft-mixed", 100)),
         repeats=3,
+        bandwidth_limit=1200,
     )
     assert found.best_one_by_one.name == "hf, 32 rows"
     assert (found.against_one_by_one, found.against_mixed) == (pytest.approx(2), pytest.approx(3))
@@ -43,11 +47,14 @@ def test_ratios_are_taken_against_the_best_of_each_peer() -> None:
     said = generation_sentence(found)
     assert "2.00 times the tokens a second of transformers at its best batch size (hf, 32 rows)" in said
     assert "llama.cpp was not measured" in said
+    assert "would allow 1200 tokens a second, of which this is 25%" in said
 
 
 def test_llama_cpp_stands_beside_where_it_was_measured() -> None:
     found = GenerationMeasured(
-        (writer("ours", 300), writer("hf, 8 rows", 60), writer("peft-mixed", 100), writer("llama.cpp", 200)), repeats=1
+        (writer("ours", 300), writer("hf, 8 rows", 60), writer("peft-mixed", 100), writer("llama.cpp", 200)),
+        repeats=1,
+        bandwidth_limit=1200,
     )
     assert found.as_json()["against_llama_cpp"] == pytest.approx(1.5)
     assert "1.50 times those of llama.cpp" in generation_sentence(found)
@@ -55,6 +62,8 @@ def test_llama_cpp_stands_beside_where_it_was_measured() -> None:
 
 def test_who_left_something_out_is_seen() -> None:
     found = GenerationMeasured(
-        (writer("ours", 300), writer("hf, 8 rows", 60, responses=31), writer("peft-mixed", 100)), repeats=1
+        (writer("ours", 300), writer("hf, 8 rows", 60, responses=31), writer("peft-mixed", 100)),
+        repeats=1,
+        bandwidth_limit=1200,
     )
     assert not found.holds

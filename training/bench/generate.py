@@ -1,6 +1,6 @@
 """One contestant of the generation bench: answers the same prompts as base and adapters, prints one line of JSON.
 
-python -m training.bench.generate ours|hf|peft-mixed|llama.cpp --base FOLDER --data FILE
+python -m training.bench.generate ours|hf|peft-mixed|llama.cpp|bandwidth --base FOLDER --data FILE
 """
 
 import argparse
@@ -31,6 +31,7 @@ SPREAD = 0.02
 LLAMA_CPP_SLACK = 16
 """Tokens of a slot beyond prompt and response."""
 LLAMA_CPP_ALL_LAYERS = 999
+READ_BYTES, READ_SECONDS = 2**30, 3.0
 SAMPLING = Sampling(temperature=0.7, top_p=0.95)
 
 
@@ -187,6 +188,22 @@ def llama_cpp(task: Task) -> Figures:
     )  # fmt: skip
 
 
+def bandwidth(task: Task) -> dict[str, float]:
+    """How fast memory is read, and the tokens a second that this allows: each step reads all weights once."""
+    where = base.pick_device(task.device)
+    model, _ = base.load_base(task.base, where, base.pick_dtype(where, task.dtype))
+    head = model.get_output_embeddings().weight
+    rest = [one for one in model.parameters() if one is not head and one is not model.get_input_embeddings().weight]
+    weight_bytes = head.nbytes + sum(one.nbytes for one in rest)
+    numbers = torch.zeros(READ_BYTES // 4, device=where)
+    best, ends = 0.0, time.perf_counter() + READ_SECONDS
+    while time.perf_counter() < ends:
+        started = time.perf_counter()
+        numbers.sum().item()  # waits for the device
+        best = max(best, numbers.nbytes / (time.perf_counter() - started))
+    return {"bytes_per_second": best, "tokens_per_second": task.batch_size * best / weight_bytes}
+
+
 def _batches(
     wanted: Sequence[tuple[list[int], str]], size: int, *, mixed: bool
 ) -> Iterator[Sequence[tuple[list[int], str]]]:
@@ -208,7 +225,7 @@ def _left_padded(rows: Sequence[list[int]], device: torch.device) -> tuple[torch
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure one contestant."""
     parser = argparse.ArgumentParser(prog="python -m training.bench.generate")
-    parser.add_argument("contestant", choices=["ours", "hf", "peft-mixed", "llama.cpp"])
+    parser.add_argument("contestant", choices=["ours", "hf", "peft-mixed", "llama.cpp", "bandwidth"])
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--prompts", type=int, default=8)
@@ -222,14 +239,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with redirect_stdout(sys.stderr), tempfile.TemporaryDirectory() as folder:  # what libraries print is not ours
         if not task.base.is_dir():
             fetch_base("built_in", "", task.base, lambda *_: None)
-        if options.contestant == "llama.cpp":
-            found = llama_cpp(task)
-        else:
-            adapters = make_adapters(task, Path(folder))
-            mixed = options.contestant == "peft-mixed"
-            found = ours(task, adapters) if options.contestant == "ours" else peers(task, adapters, mixed=mixed)
-    sys.stdout.write(json.dumps({**asdict(found), "tokens_per_second": found.tokens_per_second}) + "\n")
+        told = _figures(options.contestant, task, Path(folder))
+    sys.stdout.write(json.dumps(told) + "\n")
     return 0
+
+
+def _figures(contestant: str, task: Task, folder: Path) -> dict[str, Any]:
+    if contestant == "bandwidth":
+        return bandwidth(task)
+    if contestant == "llama.cpp":
+        found = llama_cpp(task)
+    else:
+        adapters = make_adapters(task, folder)
+        mixed = contestant == "peft-mixed"
+        found = ours(task, adapters) if contestant == "ours" else peers(task, adapters, mixed=mixed)
+    return {**asdict(found), "tokens_per_second": found.tokens_per_second}
 
 
 if __name__ == "__main__":
