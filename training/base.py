@@ -122,7 +122,7 @@ def read_chat_template(folder: Path) -> str | None:
 
 
 def load_base(folder: Path, device: torch.device, dtype: torch.dtype, *, load_in_4bit: bool = False) -> tuple[Any, Any]:
-    """Load (model, tokenizer) from a local folder: safetensors only, no code from the folder, no network.
+    """Load (model, tokenizer) from a local folder, frozen: safetensors only, no code from the folder, no network.
 
     ``load_in_4bit``: its linear layers quantised on the way, see ``training.quantized``.
 
@@ -148,7 +148,7 @@ def load_base(folder: Path, device: torch.device, dtype: torch.dtype, *, load_in
         missing = ", ".join(sorted(report["missing_keys"])[:3])
         raise BaseModelError(f"the base model in {folder} is incomplete: it lacks {missing}; fetch it again")
     model = model if load_in_4bit else model.to(device)  # four bits are where they belong already
-    return model.eval(), load_tokenizer(folder)
+    return model.eval().requires_grad_(requires_grad=False), load_tokenizer(folder)
 
 
 def load_tokenizer(folder: Path) -> Any:

@@ -57,6 +57,9 @@ class TrainSettings:
     """Optimizer steps, going round the file as often as needed; -1 = by epochs."""
     per_device_train_batch_size: int = _between(1, 4096, default=4)
     """Rows in one forward and backward pass."""
+    max_tokens_per_pass: int = _between(0, 10_000_000, default=0)
+    """A pass that would hold more tokens, padding counted, is made in several, and the step stays the same but for
+    rounding: memory then follows the text and not its longest row. A longer row has a pass to itself; 0 = no limit."""
     gradient_accumulation_steps: int = _between(1, 4096, default=1)
     """Passes per optimizer step; the loss is normalised over the tokens of all of them."""
     learning_rate: float = _between(1e-8, 1, default=2e-4)

@@ -80,7 +80,7 @@ class Decoder:
     def _read_prompt(self, row: Row) -> _Read:
         """By itself, so that its numbers are its own whoever else is in the batch."""
         memory = PromptMemory()
-        self._stack.set_rows([row.adapter])
+        self._stack.set_all(row.adapter)
         logits = self._model(
             input_ids=torch.tensor([row.ids], device=self._device),
             position_ids=torch.arange(len(row.ids), device=self._device)[None],

@@ -70,7 +70,11 @@ def effect_of_trained(model: Any, tokenizer: Any, pairs: Mapping[str, LoraPair])
     with model.disable_adapter():
         without = next_token_logits(model, tokenizer, PROBES)
     linears = model.get_base_model()
-    weights = {layer: linears.get_submodule(layer).get_base_layer().weight for layer in pairs}
+    weights = {
+        layer: linears.get_submodule(layer).get_base_layer().weight
+        for layer, pair in pairs.items()
+        if pair.magnitude is not None
+    }
     return judge_effect(without, next_token_logits(model, tokenizer, PROBES), pairs, weights)
 
 

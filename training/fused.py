@@ -25,6 +25,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from transformers.activations import SiLUActivation
 
+from training.frozen import Frozen, frozen_of
+
 ADAPTER = "default"
 HALF = (torch.bfloat16, torch.float16)
 
@@ -62,22 +64,22 @@ class _LoraStep(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, mask: torch.Tensor | None, weight: torch.Tensor, bias: Any, a: torch.Tensor,
-        b: torch.Tensor, scale: float, share: float,
+        ctx: Any, x: torch.Tensor, mask: torch.Tensor | None, frozen: Frozen, a: torch.Tensor, b: torch.Tensor,
+        scale: float, share: float,
     ) -> torch.Tensor:  # fmt: skip
-        y, narrow = _lora(x, _Dropped(mask, share), weight, bias, a, b, scale)
-        ctx.save_for_backward(x, mask, narrow, weight, a, b)
-        ctx.scale, ctx.share = scale, share
+        y, narrow = _lora(x, _Dropped(mask, share), frozen, a, b, scale)
+        ctx.save_for_backward(x, mask, narrow, a, b)
+        ctx.frozen, ctx.scale, ctx.share = frozen, scale, share
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
-        x, mask, narrow, weight, a, b = ctx.saved_tensors
+        x, mask, narrow, a, b = ctx.saved_tensors
         grad_x, grad_a, grad_b = _lora_gradients(
-            grad, x, _Dropped(mask, ctx.share), narrow, weight, a, b, ctx.scale, wants_x=ctx.needs_input_grad[0]
+            grad, x, _Dropped(mask, ctx.share), narrow, ctx.frozen, a, b, ctx.scale, wants_x=ctx.needs_input_grad[0]
         )
-        return grad_x, None, None, None, grad_a, grad_b, None, None
+        return grad_x, None, None, grad_a, grad_b, None, None
 
 
 class _GatedLoraStep(Function):
@@ -85,27 +87,27 @@ class _GatedLoraStep(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, gate: torch.Tensor, up: torch.Tensor, mask: torch.Tensor | None, weight: torch.Tensor, bias: Any,
+        ctx: Any, gate: torch.Tensor, up: torch.Tensor, mask: torch.Tensor | None, frozen: Frozen,
         a: torch.Tensor, b: torch.Tensor, scale: float, share: float,
     ) -> torch.Tensor:  # fmt: skip
         x = functional.silu(gate).mul_(up)
-        y, narrow = _lora(x, _Dropped(mask, share), weight, bias, a, b, scale)
-        ctx.save_for_backward(gate, up, mask, narrow, weight, a, b)
-        ctx.scale, ctx.share = scale, share
+        y, narrow = _lora(x, _Dropped(mask, share), frozen, a, b, scale)
+        ctx.save_for_backward(gate, up, mask, narrow, a, b)
+        ctx.frozen, ctx.scale, ctx.share = frozen, scale, share
         return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
-        gate, up, mask, narrow, weight, a, b = ctx.saved_tensors
+        gate, up, mask, narrow, a, b = ctx.saved_tensors
         open_ = torch.sigmoid(gate)
         silu = gate * open_
         dropped = _Dropped(mask, ctx.share)
-        grad_x, grad_a, grad_b = _lora_gradients(grad, silu * up, dropped, narrow, weight, a, b, ctx.scale)
+        grad_x, grad_a, grad_b = _lora_gradients(grad, silu * up, dropped, narrow, ctx.frozen, a, b, ctx.scale)
         grad_up = silu * grad_x
         # silu' = sigmoid + silu (1 - sigmoid)
         grad_gate = silu.sub_(silu * open_).add_(open_).mul_(up).mul_(grad_x)
-        return grad_gate, grad_up, None, None, None, grad_a, grad_b, None, None
+        return grad_gate, grad_up, None, None, grad_a, grad_b, None, None
 
 
 class _NormStep(Function):
@@ -128,22 +130,22 @@ class _NormStep(Function):
 
 
 def _lora(
-    x: torch.Tensor, dropped: _Dropped, weight: torch.Tensor, bias: Any, a: torch.Tensor, b: torch.Tensor, scale: float
+    x: torch.Tensor, dropped: _Dropped, frozen: Frozen, a: torch.Tensor, b: torch.Tensor, scale: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The layer's output, and x' Aᵀ."""
     narrow = dropped.of(x.to(a.dtype)) @ a.T
-    return _add_product(functional.linear(x, weight, bias), narrow, b.T, scale), narrow
+    return _add_product(frozen.product(x), narrow, b.T, scale), narrow
 
 
 def _lora_gradients(
-    grad: torch.Tensor, x: torch.Tensor, dropped: _Dropped, narrow: torch.Tensor, weight: torch.Tensor,
-    a: torch.Tensor, b: torch.Tensor, scale: float, *, wants_x: bool = True,
+    grad: torch.Tensor, x: torch.Tensor, dropped: _Dropped, narrow: torch.Tensor, frozen: Frozen, a: torch.Tensor,
+    b: torch.Tensor, scale: float, *, wants_x: bool = True,
 ) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:  # fmt: skip
     wide = grad.to(b.dtype)
     down = (wide @ b).mul_(scale)
     grad_x = None
     if wants_x:
-        grad_x = grad @ weight
+        grad_x = frozen.gradient(grad)
         if dropped.mask is None:
             grad_x = _add_product(grad_x, down, a)
         else:
@@ -160,16 +162,15 @@ def _add_product(y: torch.Tensor, left: torch.Tensor, right: torch.Tensor, scale
 
 def _is_plain(layer: Any) -> bool:
     """Whether this is nothing but y = W x + s B A x with one adapter, dropout before A aside."""
-    base = layer.base_layer
+    frozen = frozen_of(layer.base_layer)
     return (
-        type(base) is nn.Linear
+        frozen is not None
         and list(layer.lora_A) == [ADAPTER]
         and not layer.lora_variant
         and isinstance(layer.lora_dropout[ADAPTER], nn.Identity | nn.Dropout)
         and layer.lora_A[ADAPTER].bias is None
         and layer.lora_B[ADAPTER].bias is None
-        and not base.weight.requires_grad
-        and _fit(base.weight.dtype, layer.lora_A[ADAPTER].weight.dtype)
+        and _fit(frozen.dtype, layer.lora_A[ADAPTER].weight.dtype)
     )
 
 
@@ -242,10 +243,7 @@ def _norm_forward(module: Any) -> Callable[..., torch.Tensor]:
 def _applies(layer: Any, x: torch.Tensor) -> bool:
     """Whether a gradient is wanted, and the adapter is on and not merged into the weights."""
     return (
-        torch.is_grad_enabled()
-        and not layer.disable_adapters
-        and not layer.merged
-        and x.dtype == layer.base_layer.weight.dtype
+        torch.is_grad_enabled() and not layer.disable_adapters and not layer.merged and x.dtype == _frozen(layer).dtype
     )
 
 
@@ -258,7 +256,14 @@ def _mask(layer: Any, x: torch.Tensor) -> torch.Tensor | None:
 
 
 def _parts(layer: Any) -> tuple[Any, ...]:
-    base, dropout = layer.base_layer, layer.lora_dropout[ADAPTER]
+    dropout = layer.lora_dropout[ADAPTER]
     share = dropout.p if isinstance(dropout, nn.Dropout) else 0.0
     a, b = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
-    return base.weight, base.bias, a, b, layer.scaling[ADAPTER], share
+    return _frozen(layer), a, b, layer.scaling[ADAPTER], share
+
+
+def _frozen(layer: Any) -> Frozen:
+    frozen = frozen_of(layer.base_layer)
+    if frozen is None:
+        raise RuntimeError("a fused layer learns its base")
+    return frozen

@@ -14,6 +14,7 @@ from training import base, chat
 from training.decoder import Decoder, Row
 from training.errors import Cancelled, ChatTemplateError, PromptError
 from training.fingerprint import fingerprint_adapter
+from training.frozen import lay_out
 from training.lora import read_adapter
 from training.masked_lora import MaskedLora
 from training.sampling import Sampling
@@ -62,6 +63,7 @@ class LocalEngine:
         self._model, self._tokenizer = base.load_base(base_folder, self._device, number_format)
         self._ends = frozenset(base.end_tokens(self._model, self._tokenizer))
         self._stack = MaskedLora(self._model, {name: read_adapter(path) for name, path in adapters.items()})
+        laid_out = lay_out(self._model)
         self._context = context_of(self._model.config)
         facts = {
             "engine": "local",
@@ -70,6 +72,7 @@ class LocalEngine:
             "torch": torch.__version__,
             "transformers": version("transformers"),
             "bucket": BUCKET,
+            "laid_out": bool(laid_out),
             "base": asdict(base.hash_base(base_folder)),
             "adapters": {name: fingerprint_adapter(path) for name, path in sorted(adapters.items())},
         }
@@ -97,7 +100,7 @@ class LocalEngine:
             AdapterError: a request names an adapter that this engine does not have.
             Cancelled: ``should_stop`` said so between two tokens; what was yielded is kept.
         """
-        waiting = deque(_replicates_together([(request, self.row(request, sampling)) for request in requests]))
+        waiting = deque(_in_order([(request, self.row(request, sampling)) for request in requests]))
         decoder = self.decoder(min(batch_size, len(waiting)))
         running: dict[Row, Request] = {}
         while waiting or running:
@@ -161,12 +164,16 @@ class LocalEngine:
                 yield Generated(request.key, self.text_of(row.tokens), len(row.tokens), row.finish_reason)
 
 
-def _replicates_together(waiting: Sequence[tuple[Request, Row]]) -> list[tuple[Request, Row]]:
-    """In the order of their first, so that a prompt is read once and only one need be kept."""
+def _in_order(waiting: Sequence[tuple[Request, Row]]) -> list[tuple[Request, Row]]:
+    """Short prompts first, since attention looks as far back as the longest row of a batch; equally long ones as given.
+
+    Replicates follow each other, so that a prompt is read once and only one need be kept.
+    """
     groups: dict[tuple[int, tuple[int, ...]], list[tuple[Request, Row]]] = {}
     for one in waiting:
         groups.setdefault(one[1].asks, []).append(one)
-    return [one for group in groups.values() for one in group]
+    by_length = sorted(groups.values(), key=lambda group: len(group[0][1].ids))
+    return [one for group in by_length for one in group]
 
 
 def context_of(config: object) -> int:

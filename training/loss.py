@@ -3,13 +3,13 @@
 from typing import Any
 
 import torch
-from torch import nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from training.data import IGNORED, Batch
+from training.frozen import Frozen, frozen_of
 
 # Architectures whose logits are nothing but head(last hidden state): no scaling, no soft cap.
 PLAIN_HEADS = frozenset({"llama", "mistral", "qwen2", "qwen3", "smollm3", "phi3"})
@@ -35,17 +35,12 @@ def label_losses(model: Any, batch: Batch) -> torch.Tensor:
     if not torch.is_grad_enabled():
         chunks = zip(hidden.split(CHUNK_TOKENS), targets[learned].split(CHUNK_TOKENS), strict=True)
         return torch.cat([_losses(head, *chunk) for chunk in chunks])
-    if _is_frozen(head):
-        found: torch.Tensor = _FrozenHead.apply(hidden, head.weight, targets[learned])
+    frozen = frozen_of(head)
+    if frozen is not None and getattr(head, "bias", None) is None:
+        found: torch.Tensor = _FrozenHead.apply(hidden, frozen, targets[learned])
         return found
     chunks = zip(hidden.split(CHUNK_TOKENS), targets[learned].split(CHUNK_TOKENS), strict=True)
     return torch.cat([checkpoint(_losses, head, *chunk, use_reentrant=False) for chunk in chunks])
-
-
-def _is_frozen(head: Any) -> bool:
-    """Whether this is a plain W x that does not learn; one in four bits is a subclass and not that."""
-    names = [name for name, _ in head.named_parameters()]
-    return type(head) is nn.Linear and names == ["weight"] and not head.weight.requires_grad
 
 
 class _FrozenHead(Function):
@@ -55,20 +50,20 @@ class _FrozenHead(Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, hidden: torch.Tensor, frozen: Frozen, targets: torch.Tensor) -> torch.Tensor:
         losses = hidden.new_empty(len(hidden), dtype=torch.float32)
         gradient = torch.empty_like(hidden)
         for start in range(0, len(hidden), CHUNK_TOKENS):
             part = slice(start, start + CHUNK_TOKENS)
             wanted = targets[part, None]
-            logits = (hidden[part] @ weight.T).float()
+            logits = frozen.product(hidden[part]).float()
             logits.sub_(logits.amax(-1, keepdim=True))
             at_target = logits.gather(-1, wanted)
             shares = logits.exp_()
             total = shares.sum(-1, keepdim=True)
             losses[part] = (total.log() - at_target)[:, 0]
             shares.div_(total).scatter_add_(-1, wanted, torch.full_like(total, -1.0))
-            gradient[part] = shares.to(weight.dtype) @ weight
+            gradient[part] = frozen.gradient(shares.to(frozen.dtype))
         ctx.save_for_backward(gradient)
         return losses
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from training.errors import AdapterError
+from training.frozen import freeze
 from training.lora import LoraPair
 
 BASE = -1
@@ -28,6 +28,8 @@ class _State:
 
     def __init__(self) -> None:
         self.rows: torch.Tensor | None = None
+        self.all: int | None = None
+        """The one adapter of all rows, where that was said; what the others would add is then not computed."""
         self.masks: dict[tuple[int, ...], torch.Tensor] = {}
 
     def mask(self, owners: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
@@ -44,9 +46,6 @@ class _State:
 class _MaskedLinear(nn.Module):
     """One linear layer with the updates of all adapters that change it."""
 
-    a: torch.Tensor
-    b: torch.Tensor
-
     stretches: torch.Tensor
     places: torch.Tensor
 
@@ -54,8 +53,11 @@ class _MaskedLinear(nn.Module):
         super().__init__()
         self.linear = linear
         weight = linear.weight
-        self.register_buffer("a", torch.cat([pair.a.float() for _, pair in pairs]).to(weight))
-        self.register_buffer("b", torch.cat([pair.b.float() * pair.scale for _, pair in pairs], 1).to(weight))
+        self.a = freeze(torch.cat([pair.a.float() for _, pair in pairs]).to(weight))
+        self.b = freeze(torch.cat([pair.b.float() * pair.scale for _, pair in pairs], 1).to(weight))
+        self.own = {
+            index: (freeze(pair.a.to(weight)), freeze((pair.b * pair.scale).to(weight))) for index, pair in pairs
+        }
         self.owners = tuple(index for index, pair in pairs for _ in range(pair.a.shape[0]))
         self.state = state
         longer = [(index, pair) for index, pair in pairs if pair.magnitude is not None]
@@ -69,8 +71,12 @@ class _MaskedLinear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Linear layer plus masked updates; x has shape [rows, tokens, in]."""
-        inner = functional.linear(x, self.a) * self.state.mask(self.owners, x)
-        y = self.linear(x) + functional.linear(inner, self.b)
+        y = self.linear(x)
+        if self.state.all is None:
+            y = y + self.b.product(self.a.product(x) * self.state.mask(self.owners, x))
+        elif self.state.all in self.own:
+            a, b = self.own[self.state.all]
+            y = y + b.product(a.product(x))
         return self._stretched(y) if self.stretches_some else y
 
     def _stretched(self, y: torch.Tensor) -> torch.Tensor:
@@ -117,15 +123,21 @@ class MaskedLora:
 
     def set_rows(self, indices: Sequence[int]) -> None:
         """Say which adapter (by index) each row of the next calls uses."""
-        self._state.rows = torch.tensor(list(indices))
-        self._state.masks = {}
+        self._state.rows, self._state.all, self._state.masks = torch.tensor(list(indices)), None, {}
+
+    def set_all(self, index: int) -> None:
+        """Say that all rows of the next calls use this adapter.
+
+        The same but for rounding, and only the work of that adapter.
+        """
+        self._state.rows, self._state.all, self._state.masks = torch.tensor([index]), index, {}
 
     @contextmanager
     def rows(self, adapters: Sequence[str | None]) -> Iterator[None]:
         """Like ``set_rows`` by name, for the length of a ``with`` block."""
         self.set_rows([self.index(adapter) for adapter in adapters])
         yield
-        self._state.rows, self._state.masks = None, {}
+        self._state.rows, self._state.all, self._state.masks = None, None, {}
 
 
 def find_linear(model: Any, layer: str) -> nn.Linear:

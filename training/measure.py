@@ -12,6 +12,7 @@ import torch
 
 from training import base
 from training.data import Encoded, Row, encode, read_conversations
+from training.frozen import lay_out
 from training.generate import context_of
 from training.lora import read_adapter
 from training.masked_lora import MaskedLora
@@ -33,6 +34,7 @@ class LossMeter:
         self._device = base.pick_device(device)
         self._model, self._tokenizer, number_format = _load(base_folder, self._device)
         self._stack = MaskedLora(self._model, {name: read_adapter(path) for name, path in adapters.items()})
+        lay_out(self._model)
         self._batch_rows = BATCH_ROWS
         self.device, self.dtype = self._device.type, str(number_format).removeprefix("torch.")
 
@@ -61,7 +63,7 @@ class LossMeter:
         Raises:
             Cancelled: ``should_stop`` said so.
         """
-        index = self._stack.index(adapter)
+        self._stack.set_all(self._stack.index(adapter))
         while True:
             found: list[RowLoss] = []
             try:
@@ -71,7 +73,6 @@ class LossMeter:
                     batch_size=self._batch_rows,
                     device=self._device,
                     should_stop=should_stop,
-                    before=lambda count: self._stack.set_rows([index] * count),
                 ):
                     found.append(row)
                     on_row(len(found))

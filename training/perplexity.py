@@ -48,11 +48,8 @@ def measure_rows(
     batch_size: int,
     device: torch.device,
     should_stop: Callable[[], bool] = lambda: False,
-    before: Callable[[int], None] = lambda _: None,
 ) -> Iterator[RowLoss]:
     """The loss of every row under ``model``, dropout off, shorter rows first. Sums are float64.
-
-    ``before`` is told of each batch how many rows it has.
 
     Raises:
         Cancelled: ``should_stop`` said so between two batches.
@@ -61,7 +58,6 @@ def measure_rows(
         for batch in _batches(rows, batch_size):
             if should_stop():
                 raise Cancelled(_CANCELLED)
-            before(len(batch))
             yield from _losses_of(model, batch, device)
 
 

@@ -19,16 +19,24 @@ class Window:
     epoch_done: float
     """Passes over the file after this step."""
 
-    def cut(self, rows_at_once: int) -> "Window":
-        """The same rows in micro-batches of no more than so many; 0: as they are."""
-        if not rows_at_once or all(len(batch) <= rows_at_once for batch in self.batches):
-            return self
-        smaller = (
-            batch[start : start + rows_at_once]
-            for batch in self.batches
-            for start in range(0, len(batch), rows_at_once)
-        )
+    def cut(self, rows_at_once: int, tokens_at_once: int = 0) -> "Window":
+        """The same rows in the same order, in micro-batches of no more than so many rows, and tokens with padding.
+
+        0: no such limit. A row of more tokens is alone in its micro-batch.
+        """
+        smaller = (piece for batch in self.batches for piece in _pieces(batch, rows_at_once, tokens_at_once))
         return dataclasses.replace(self, batches=tuple(smaller))
+
+
+def _pieces(batch: Sequence[Row], rows_at_once: int, tokens_at_once: int) -> Iterator[tuple[Row, ...]]:
+    piece: list[Row] = []
+    for row in batch:
+        padded = (len(piece) + 1) * max(len(one.ids) for one in (*piece, row))
+        if piece and (0 < rows_at_once <= len(piece) or 0 < tokens_at_once < padded):
+            yield tuple(piece)
+            piece = []
+        piece.append(row)
+    yield tuple(piece)
 
 
 def step_count(settings: TrainSettings, row_count: int) -> int:

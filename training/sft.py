@@ -26,6 +26,7 @@ from training.data import Encoded, Row
 from training.display import Display
 from training.errors import Cancelled, DivergedError, MemoryExhaustedError, RecipeError, TrainingError
 from training.events import CheckpointSaved, Evaluated, Event, Keeping, Previewed, Started, StepDone, Warned
+from training.frozen import lay_out
 from training.fused import fuse
 from training.loss import label_losses
 from training.memory import peak_bytes
@@ -135,6 +136,9 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
     attention.prepare(model, where, settings.max_length)
     hashes = base.hash_base(base_folder)
     model = lora.attach_lora(model, recipe.lora)
+    if not settings.gradient_checkpointing and number_format is torch.float32:
+        lay_out(model, with_gradient=True)
+        memory.give_back(where)
     fuse(model)
     if settings.gradient_checkpointing:
         memory.hold_little()
@@ -293,7 +297,7 @@ def _step_that_fits(
     """
     before = resume.random_state(device)
     while True:
-        cut = peers.spread(window.cut(progress.rows_at_once))
+        cut = peers.spread(window.cut(progress.rows_at_once, recipe.train.max_tokens_per_pass))
         try:
             return _one_step(
                 model, optimizer, parameters, cut, recipe, device, rate, progress.step + 1, should_stop, peers

@@ -45,6 +45,7 @@ RULES = {
     "train.num_train_epochs": Rule(int, 1, 1000),
     "train.max_steps": Rule(int, -1, 10_000_000),
     "train.per_device_train_batch_size": Rule(int, 1, 4096),
+    "train.max_tokens_per_pass": Rule(int, 0, 10_000_000),
     "train.gradient_accumulation_steps": Rule(int, 1, 4096),
     "train.learning_rate": Rule(float, 1e-8, 1),
     "train.lr_scheduler_type": Rule(str, choices=("linear", "cosine", "constant")),

@@ -5,10 +5,14 @@ two moments (16 bytes for each trained parameter); what each layer keeps of each
 process itself. What is kept was counted tensor by tensor in the layers of ``training.fused`` and, where those step
 aside (DoRA), of peft; that part agrees with torch's own account to 3%.
 
-Against the measured peak of a process on a CPU (SmolLM2-135M in float32, r = 16, one row in a pass): 1.87 GB expected
-and 1.87 GB measured at 512 tokens, 2.49 and 2.62 GB at 1,024; with gradient checkpointing 1.30 and 1.26 GB at 512. What
-is lost between tensors was fitted to the two without checkpointing; larger batches, half precision and GPUs were not
-measured.
+Against the measured peak of a process on a CPU (SmolLM2-135M in float32, r = 16), expected and measured, in GB:
+
+    tokens in a pass        504          1,016        2,016        4,064
+    without checkpointing   2.52, 2.43   3.14, 3.07   4.39, 4.18   6.97, 6.47
+    with it                 1.30, 1.26   1.35, 1.42
+
+What is lost between tensors was fitted to the first two, before there were second layouts. A CPU that is no x86 has
+none of these, so less is needed there than this says. Half precision and GPUs were not measured.
 """
 
 import dataclasses
@@ -79,8 +83,27 @@ class Plan:
     """Empty: all."""
     use_dora: bool = False
     per_device_train_batch_size: int = 4
+    max_tokens_per_pass: int = 0
+    """0: no limit."""
     max_length: int = 1024
     gradient_checkpointing: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """Of the fullest pass."""
+        whole = self.per_device_train_batch_size * self.max_length
+        return min(whole, max(self.max_tokens_per_pass, self.max_length)) if self.max_tokens_per_pass else whole
+
+    @property
+    def easier(self) -> "dict[str, Plan]":
+        """Plans that learn the same in less memory, by what to change; the one that takes less time first."""
+        split: dict[str, Any] = {"max_tokens_per_pass": self.max_length} if self.tokens > self.max_length else {}
+        checkpointed: dict[str, Any] = {} if self.gradient_checkpointing else {"gradient_checkpointing": True}
+        found = {}
+        for changes in filter(None, (split, checkpointed, split | checkpointed)):
+            words = " and ".join(f"{key} = {str(value).lower()}" for key, value in changes.items())
+            found[words] = dataclasses.replace(self, **changes)
+        return found
 
 
 @dataclass(frozen=True)
@@ -90,6 +113,7 @@ class Need:
     process: int
     """Interpreter and libraries; on a GPU the context of the driver."""
     weights: int
+    """The frozen base."""
     adapter: int
     activations: int
     """What is kept for the backward pass."""
@@ -97,11 +121,13 @@ class Need:
     """The largest of what comes and goes: a chunk of the head, or the gradients inside a layer."""
     holes: int = 0
     """What the C library holds between the tensors of a CPU; with checkpointing it is told not to."""
+    layouts: int = 0
+    """The second layout of the frozen weights, for gradients on a CPU in float32 (``training.frozen``)."""
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.process + self.weights + self.adapter + self.activations + self.working + self.holes
+        return self.process + self.weights + self.adapter + self.activations + self.working + self.holes + self.layouts
 
 
 def read_shape(config: Mapping[str, Any]) -> Shape | None:
@@ -152,23 +178,29 @@ def estimate(shape: Shape, plan: Plan, *, device: str, bfloat16: bool) -> Need:
     """
     number = BFLOAT16 if bfloat16 else FLOAT32
     mask = 1 if device == "cuda" else FLOAT32  # what torch's own dropout keeps of each number
-    tokens = plan.per_device_train_batch_size * plan.max_length
     adapted = {name: size for name, size in shape.linears.items() if _is_adapted(name, plan)}
     trained = sum(plan.r * (wide + high) + plan.use_dora * high for wide, high in adapted.values())
     layer = _kept(shape, plan, adapted, number, mask)
     kept = shape.layers * layer
     if plan.gradient_checkpointing:
         kept = shape.layers * shape.hidden * number + layer
-    within = tokens * FLOAT32 * (6 * shape.inner + 4 * shape.hidden)
+    within = plan.tokens * FLOAT32 * (6 * shape.inner + 4 * shape.hidden)
     if plan.use_dora:  # W + s B A and an identity of the width of its input
         within += FLOAT32 * max((2 * high * wide + wide * wide for wide, high in adapted.values()), default=0)
+    layouts = 0
+    if device == "cpu" and not bfloat16 and not plan.gradient_checkpointing:
+        laid_out = {name: size for name, size in shape.linears.items() if not (plan.use_dora and name in adapted)}
+        head = shape.vocabulary * shape.hidden
+        numbers = shape.layers * sum(wide * high for wide, high in laid_out.values()) + (1 + shape.tied) * head
+        layouts = FLOAT32 * numbers
     return Need(
         process=_DRIVER if device == "cuda" else _PROCESS,
         weights=shape.parameters * number,
         adapter=round(_TRAINED_BYTES * shape.layers * trained),
-        activations=tokens * (kept + 2 * shape.hidden * number),
-        working=max(within, _head(shape, tokens, number)),
+        activations=plan.tokens * (kept + 2 * shape.hidden * number),
+        working=max(within, _head(shape, plan.tokens, number)),
         holes=_HOLES * within if device == "cpu" and not plan.gradient_checkpointing else 0,
+        layouts=layouts,
     )
 
 
@@ -180,13 +212,13 @@ class Outlook:
     fits: bool
 
 
-def outlook(need: Need, plan: Plan, checkpointed: Need, *, device: str, memory_bytes: int) -> Outlook:
+def outlook(need: Need, plan: Plan, easier: Mapping[str, Need], *, device: str, memory_bytes: int) -> Outlook:
     """Whether a run will fit, and what to change where it will not.
 
     Args:
         need: of the run.
         plan: of the run.
-        checkpointed: what the same run needs with gradient checkpointing.
+        easier: what the same run needs with each change of ``plan.easier``.
         device: "cpu", "cuda" or "mps".
         memory_bytes: memory of that device; of the machine on a CPU and on MPS.
     """
@@ -195,12 +227,14 @@ def outlook(need: Need, plan: Plan, checkpointed: Need, *, device: str, memory_b
     start = f"About {_size(need.total)} {where} with rows of max_length = {plan.max_length:,} tokens"
     if need.total <= _USABLE * memory_bytes:
         return Outlook(f"{start}; {has} {_size(memory_bytes)}.", fits=True)
-    if checkpointed.total <= _USABLE * memory_bytes and not plan.gradient_checkpointing:
-        advice = f"With gradient_checkpointing = true it takes about {_size(checkpointed.total)}."
+    fitting = [(change, one) for change, one in easier.items() if one.total <= _USABLE * memory_bytes]
+    if fitting:
+        change, changed = fitting[0]
+        advice = f"With {change} it takes about {_size(changed.total)}."
     elif need.weights > _USABLE * memory_bytes:
         advice = "The base model alone takes more than that: choose a smaller one."
     else:
-        advice = "Lower max_length, per_device_train_batch_size or r, or choose a smaller base model."
+        advice = "Lower max_length or r, or choose a smaller base model."
     return Outlook(f"{start}, and {has} {_size(memory_bytes)}: it will not fit. {advice}", fits=False)
 
 

@@ -1,6 +1,6 @@
 """How much memory a run will need on this machine, before it starts."""
 
-import dataclasses
+import functools
 import json
 import uuid
 from collections.abc import Sequence
@@ -34,11 +34,9 @@ def memory_of(base: BaseModel, recipe: dict[str, Any], machine: Machine) -> Outl
     if shape is None:
         return None
     plan = memory.read_plan(recipe)
-    need, checkpointed = (
-        memory.estimate(shape, one, device=machine.device, bfloat16=machine.bfloat16)
-        for one in (plan, dataclasses.replace(plan, gradient_checkpointing=True))
-    )
-    return memory.outlook(need, plan, checkpointed, device=machine.device, memory_bytes=machine.memory_bytes)
+    estimate = functools.partial(memory.estimate, shape, device=machine.device, bfloat16=machine.bfloat16)
+    easier = {change: estimate(one) for change, one in plan.easier.items()}
+    return memory.outlook(estimate(plan), plan, easier, device=machine.device, memory_bytes=machine.memory_bytes)
 
 
 def memory_of_run(session: Session, run_id: uuid.UUID, machine: Machine) -> Outlook | None:

@@ -65,7 +65,7 @@ def test_the_short_cut_around_the_head_gives_the_losses_and_gradients_of_full_lo
     for heads in (PLAIN_HEADS, frozenset[str]()):
         monkeypatch.setattr("training.loss.PLAIN_HEADS", heads)
         monkeypatch.setattr("training.loss.CHUNK_TOKENS", 16)
-        model = load_base(tiny_base, CPU, torch.float32)[0]
+        model = load_base(tiny_base, CPU, torch.float32)[0].requires_grad_(requires_grad=True)
         losses = label_losses(model, batch)
         losses.sum().backward()
         results.append((losses.detach(), model.model.layers[0].mlp.up_proj.weight.grad))

@@ -2,7 +2,7 @@
 
 import errno
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.fakes.tiny_model import write_conversations
-from training import checkpoint, resume, sft
+from training import checkpoint, data, resume, sft
 from training.checkpoint import read_manifest, verify_checkpoint
 from training.config import Recipe
 from training.errors import (
@@ -117,6 +117,28 @@ def test_how_a_window_is_cut_into_micro_batches_does_not_matter(run: Train, reci
         losses.append([event.loss for event in of(events, StepDone)])
     assert losses[1] == pytest.approx(losses[0], abs=1e-4)
     assert losses[2] == pytest.approx(losses[0], abs=1e-4)
+
+
+def test_a_limit_of_tokens_changes_the_passes_and_not_the_steps(
+    run: Train, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_conversations(tmp_path / "four.jsonl", 4)
+    whole = changed(recipe, per_device_train_batch_size=4, max_steps=2, save_strategy="end")
+    passes: list[tuple[int, ...]] = []
+    collate = data.collate
+
+    def note(rows: Sequence[data.Row], device: torch.device) -> Any:
+        passes.append(tuple(len(row.ids) for row in rows))
+        return collate(rows, device)
+
+    monkeypatch.setattr(data, "collate", note)
+    losses = []
+    for limit in (0, 1):
+        passes.clear()
+        _, events = run(changed(whole, max_tokens_per_pass=limit), train=file, out=f"limit-{limit}")
+        losses.append([event.loss for event in of(events, StepDone)])
+        assert {len(one) for one in passes if one} == ({1} if limit else {4})
+    assert losses[1] == pytest.approx(losses[0], abs=1e-4)
 
 
 def test_gradient_checkpointing_changes_memory_and_not_the_numbers(run: Train, recipe: Recipe) -> None:
