@@ -121,7 +121,7 @@ def preview(tokenizer: Any, row: Row) -> PreviewRow:
     for learned, group in itertools.groupby(zip(row.ids, row.learned, strict=True), key=lambda one: one[1]):
         text = tokenizer.decode([token for token, _ in group], clean_up_tokenization_spaces=False)
         pieces.append((text.replace("\0", "\N{REPLACEMENT CHARACTER}")[:PREVIEW_CHARACTERS], learned))
-    return PreviewRow(row.line, tuple(pieces))
+    return PreviewRow(row.line, tuple(pieces), row.source)
 
 
 def make_batches(rows: Sequence[Row], batch_size: int, seed: int, epoch: int) -> list[list[Row]]:

@@ -29,6 +29,8 @@ class PreviewRow:
 
     line: int
     pieces: tuple[tuple[str, bool], ...]
+    source: str = ""
+    """The dataset of a mix that it is from."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,9 @@ class _Recorder:
                 self._total, self._step = event.total_steps, event.resumed_step
                 self._store(lambda session, run: self._begin(session, run, event))
             case events.Previewed():
-                self._store(lambda _session, run: runs.show(run, [(row.line, row.pieces) for row in event.rows]))
+                self._store(
+                    lambda _session, run: runs.show(run, [(row.line, row.pieces, row.source) for row in event.rows])
+                )
             case events.StepDone():
                 self._step, self._eta = event.step, event.eta_seconds
                 self._peak = max(self._peak, event.memory_bytes)

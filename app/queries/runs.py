@@ -63,6 +63,8 @@ class PreviewRow:
 
     line: int
     pieces: tuple[tuple[str, bool], ...]
+    source: str
+    """The dataset of a mix that it is from."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,7 @@ def run_page(session: Session, run_id: uuid.UUID) -> RunPage:
         checkpoints=checkpoints_of_run(session, run_id),
         data=data_of(session, run_id),
         preview=tuple(
-            PreviewRow(row["line"], tuple((text, learned) for text, learned in row["pieces"]))
+            PreviewRow(row["line"], tuple((text, learned) for text, learned in row["pieces"]), row.get("source", ""))
             for row in stored.preview or ()
         ),
         came_from=_origin(session, stored, rows[0]),

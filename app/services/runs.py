@@ -226,9 +226,17 @@ def record(session: Session, run: Run, metrics: list[Metric], *, now: datetime) 
     announce(session, "run", run.id, now=now)
 
 
-def show(run: Run, rows: Sequence[tuple[int, Sequence[tuple[str, bool]]]]) -> None:
-    """Keep what the model sees of the first rows: the line of each, and its pieces with whether they are learned."""
-    run.preview = [{"line": line, "pieces": [[text, learned] for text, learned in pieces]} for line, pieces in rows]
+def show(run: Run, rows: Sequence[tuple[int, Sequence[tuple[str, bool]], str]]) -> None:
+    """Keep what the model sees of the first rows.
+
+    Args:
+        run: which sees them.
+        rows: the line of each, its pieces with whether they are learned, and the dataset of a mix that it is from.
+    """
+    run.preview = [
+        {"line": line, "pieces": [[text, learned] for text, learned in pieces], "source": source}
+        for line, pieces, source in rows
+    ]
 
 
 def note(run: Run, warning: str) -> None:

@@ -334,11 +334,11 @@ def test_a_run_shows_what_it_learns_of_its_first_rows(app: FastAPI, admin: TestC
         run = make_run(session, tmp_path)
     assert "What it learns" not in admin.get(f"/runs/{run.id}").text
     with app.state.database.session_scope() as session:
-        runs.show(session.get_one(Run, run.id), [(7, [("<b>asked</b>\n", False), ("said & done", True)])])
+        runs.show(session.get_one(Run, run.id), [(7, [("<b>asked</b>\n", False), ("said & done", True)], "notes@2")])
     page = admin.get(f"/runs/{run.id}").text
     assert "The first 1 row as the model sees it" in page
     assert '&lt;b&gt;asked&lt;/b&gt;\n<mark class="learned">said &amp; done</mark>' in page
-    assert "Line 7" in page
+    assert "Line 7 of notes@2<" in page
 
 
 @on_sqlite

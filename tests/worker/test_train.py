@@ -218,6 +218,11 @@ def test_a_run_learns_from_several_datasets(database: Database, tiny: Tiny, home
         run = launch_run(session, read_recipe(tiny.recipe), mix={"cheese": 1.5, "notes": 1.0}, now=NOW, name="both")
     train.run(claimed(run), never)
     stored, _, checkpoints = read(database, run.id)
+    assert [(row["line"], row["source"]) for row in stored.preview or ()] == [
+        (1, "cheese@1"),
+        (1, "notes@1"),
+        (2, "cheese@1"),
+    ]
     assert stored.total_steps == 12  # 6 and 6 rows an epoch, two in a batch, two epochs
     with database.session_scope(write=False) as session:
         parts = data_of(session, run.id)
