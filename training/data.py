@@ -22,6 +22,7 @@ IGNORED = -100
 """Label of a token that is not learned."""
 PREVIEW_CHARACTERS = 2_000
 """Of one piece of a row that is shown."""
+WIDTH_STEP = 32
 BUCKET_BATCHES = 16
 """Rows are sorted by length within groups of this many batches."""
 
@@ -140,9 +141,10 @@ def collate(rows: Sequence[Row], device: torch.device) -> Batch:
     """Pad rows on the right with token 0.
 
     Causal attention never looks at what follows, so neither an attention mask nor a padding token is needed;
-    labels come from the mask alone, so a padding token that equals the end token cannot hide it.
+    labels come from the mask alone, so a padding token that equals the end token cannot hide it. Widths are
+    multiples of ``WIDTH_STEP``: kernels and memory are made for each shape anew, and few shapes are found again.
     """
-    width = max(len(row.ids) for row in rows)
+    width = -(-max(len(row.ids) for row in rows) // WIDTH_STEP) * WIDTH_STEP
     ids = torch.zeros(len(rows), width, dtype=torch.long)
     labels = torch.full_like(ids, IGNORED)
     for index, row in enumerate(rows):

@@ -136,12 +136,11 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
     attention.prepare(model, where, settings.max_length)
     hashes = base.hash_base(base_folder)
     model = lora.attach_lora(model, recipe.lora)
-    if not settings.gradient_checkpointing and number_format is torch.float32:
+    memory.hold_little()
+    if not settings.gradient_checkpointing:
         lay_out(model, with_gradient=True)
-        memory.give_back(where)
     fuse(model)
     if settings.gradient_checkpointing:
-        memory.hold_little()
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.enable_input_require_grads()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -5,14 +5,14 @@ two moments (16 bytes for each trained parameter); what each layer keeps of each
 process itself. What is kept was counted tensor by tensor in the layers of ``training.fused`` and, where those step
 aside (DoRA), of peft; that part agrees with torch's own account to 3%.
 
-Against the measured peak of a process on a CPU (SmolLM2-135M in float32, r = 16), expected and measured, in GB:
+Against the measured peak of a process on a CPU (SmolLM2-135M, r = 16), expected and measured, in GB:
 
     tokens in a pass        504          1,016        2,016        4,064
-    without checkpointing   2.52, 2.43   3.14, 3.07   4.39, 4.18   6.97, 6.47
-    with it                 1.30, 1.26   1.35, 1.42
+    without checkpointing   2.33, 2.43   2.77, 2.89   3.64, 3.71   5.46, 5.45
+    in bfloat16                          1.85, 2.10
+    with checkpointing      1.30, 1.26   1.35, 1.42
 
-What is lost between tensors was fitted to the first two, before there were second layouts. A CPU that is no x86 has
-none of these, so less is needed there than this says. Half precision and GPUs were not measured.
+A CPU that is no x86 has no second layouts, so less is needed there than this says. GPUs were not measured.
 """
 
 import dataclasses
@@ -32,8 +32,6 @@ _PROCESS = 530_000_000
 """Python, torch, transformers and peft, resident in memory."""
 _DRIVER = 500_000_000
 """What CUDA keeps for itself on a GPU."""
-_HOLES = 8
-"""Measured: so many times the gradients inside a layer are lost between tensors that come and go."""
 _USABLE = 0.9
 """Share of a machine's memory that a run may take: the rest is for the system and for what else runs."""
 
@@ -119,15 +117,13 @@ class Need:
     """What is kept for the backward pass."""
     working: int
     """The largest of what comes and goes: a chunk of the head, or the gradients inside a layer."""
-    holes: int = 0
-    """What the C library holds between the tensors of a CPU; with checkpointing it is told not to."""
     layouts: int = 0
-    """The second layout of the frozen weights, for gradients on a CPU in float32 (``training.frozen``)."""
+    """The second layout of the frozen weights, for gradients on a CPU (``training.frozen``)."""
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.process + self.weights + self.adapter + self.activations + self.working + self.holes + self.layouts
+        return self.process + self.weights + self.adapter + self.activations + self.working + self.layouts
 
 
 def read_shape(config: Mapping[str, Any]) -> Shape | None:
@@ -188,18 +184,17 @@ def estimate(shape: Shape, plan: Plan, *, device: str, bfloat16: bool) -> Need:
     if plan.use_dora:  # W + s B A and an identity of the width of its input
         within += FLOAT32 * max((2 * high * wide + wide * wide for wide, high in adapted.values()), default=0)
     layouts = 0
-    if device == "cpu" and not bfloat16 and not plan.gradient_checkpointing:
+    if device == "cpu" and not plan.gradient_checkpointing:
         laid_out = {name: size for name, size in shape.linears.items() if not (plan.use_dora and name in adapted)}
         head = shape.vocabulary * shape.hidden
         numbers = shape.layers * sum(wide * high for wide, high in laid_out.values()) + (1 + shape.tied) * head
-        layouts = FLOAT32 * numbers
+        layouts = number * numbers
     return Need(
         process=_DRIVER if device == "cuda" else _PROCESS,
         weights=shape.parameters * number,
         adapter=round(_TRAINED_BYTES * shape.layers * trained),
         activations=plan.tokens * (kept + 2 * shape.hidden * number),
         working=max(within, _head(shape, plan.tokens, number)),
-        holes=_HOLES * within if device == "cpu" and not plan.gradient_checkpointing else 0,
         layouts=layouts,
     )
 

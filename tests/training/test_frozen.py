@@ -136,3 +136,11 @@ def test_what_learns_or_is_of_another_kind_is_not_frozen() -> None:
     found = frozen_of(model.q_proj)
     assert isinstance(found, Plain)
     assert (found.weight is model.q_proj.weight, found.bias is model.q_proj.bias) == (True, True)
+
+
+def test_few_numbers_of_rows_are_multiplied_and_little_is_added() -> None:
+    counts = [frozen.padded(rows) for rows in range(1, 4097)]
+    assert all(0 <= count - rows <= max(3, rows / 8) for rows, count in enumerate(counts, 1))
+    assert counts == sorted(counts)
+    assert len(set(counts)) <= 80
+    assert {frozen.padded(rows) for rows in (4, 8, 16, 32, 64)} == {4, 8, 16, 32, 64}  # of a decoder
