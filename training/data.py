@@ -23,6 +23,7 @@ IGNORED = -100
 PREVIEW_CHARACTERS = 2_000
 """Of one piece of a row that is shown."""
 WIDTH_STEP = 32
+"""Tokens by which rows are padded."""
 BUCKET_BATCHES = 16
 """Rows are sorted by length within groups of this many batches."""
 
@@ -137,6 +138,11 @@ def make_batches(rows: Sequence[Row], batch_size: int, seed: int, epoch: int) ->
     return [batches[index] for index in torch.randperm(len(batches), generator=generator).tolist()]
 
 
+def width_of(rows: Sequence[Row]) -> int:
+    """Tokens that each of these rows has once they are padded."""
+    return -(-max(len(row.ids) for row in rows) // WIDTH_STEP) * WIDTH_STEP
+
+
 def collate(rows: Sequence[Row], device: torch.device) -> Batch:
     """Pad rows on the right with token 0.
 
@@ -144,7 +150,7 @@ def collate(rows: Sequence[Row], device: torch.device) -> Batch:
     labels come from the mask alone, so a padding token that equals the end token cannot hide it. Widths are
     multiples of ``WIDTH_STEP``: kernels and memory are made for each shape anew, and few shapes are found again.
     """
-    width = -(-max(len(row.ids) for row in rows) // WIDTH_STEP) * WIDTH_STEP
+    width = width_of(rows)
     ids = torch.zeros(len(rows), width, dtype=torch.long)
     labels = torch.full_like(ids, IGNORED)
     for index, row in enumerate(rows):

@@ -157,7 +157,8 @@ def lay_out(model: nn.Module, *, with_gradient: bool = False) -> int:
         setattr(parent, name, FrozenLinear(child, with_gradient=with_gradient))
     if found:  # safetensors maps a file whole, and it stays in memory as long as any part of it is used
         for parameter in model.parameters():
-            parameter.data = parameter.data.clone()
+            if not parameter.requires_grad:
+                parameter.data = parameter.data.clone()
     return len(found)
 
 

@@ -53,11 +53,10 @@ class _MaskedLinear(nn.Module):
         super().__init__()
         self.linear = linear
         weight = linear.weight
-        self.a = freeze(torch.cat([pair.a.float() for _, pair in pairs]).to(weight))
-        self.b = freeze(torch.cat([pair.b.float() * pair.scale for _, pair in pairs], 1).to(weight))
-        self.own = {
-            index: (freeze(pair.a.to(weight)), freeze((pair.b * pair.scale).to(weight))) for index, pair in pairs
-        }
+        own = {index: (pair.a.to(weight), (pair.b.float() * pair.scale).to(weight)) for index, pair in pairs}
+        self.a = freeze(torch.cat([a for a, _ in own.values()]))
+        self.b = freeze(torch.cat([b for _, b in own.values()], 1))
+        self.own = {index: (freeze(a), freeze(b)) for index, (a, b) in own.items()}
         self.owners = tuple(index for index, pair in pairs for _ in range(pair.a.shape[0]))
         self.state = state
         longer = [(index, pair) for index, pair in pairs if pair.magnitude is not None]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from training.config import TrainSettings
-from training.data import Row, make_batches
+from training.data import Row, make_batches, width_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Window:
 def _pieces(batch: Sequence[Row], rows_at_once: int, tokens_at_once: int) -> Iterator[tuple[Row, ...]]:
     piece: list[Row] = []
     for row in batch:
-        padded = (len(piece) + 1) * max(len(one.ids) for one in (*piece, row))
+        padded = (len(piece) + 1) * width_of((*piece, row))
         if piece and (0 < rows_at_once <= len(piece) or 0 < tokens_at_once < padded):
             yield tuple(piece)
             piece = []

@@ -39,6 +39,29 @@ def test_every_row_of_a_mixed_batch_gets_the_logits_of_its_own_adapter(
     assert (mixed[0] - mixed[1]).abs().max() > 0.1
 
 
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
+def test_an_adapter_said_of_all_rows_computes_what_it_does_in_a_mixed_batch(
+    tiny_base: Path, adapters: dict[str, Path], stored: torch.dtype
+) -> None:
+    """Prompts are read in the one way and continued in the other, so they must agree, however the adapter is stored."""
+    ids = torch.randint(0, 250, (2, 20), generator=torch.Generator().manual_seed(0))
+    read = {
+        name: {
+            layer: replace(pair, a=pair.a.to(stored), b=pair.b.to(stored), scale=1 / 3)
+            for layer, pair in read_adapter(path).items()
+        }
+        for name, path in adapters.items()
+    }
+    model = fresh(tiny_base)
+    stack = MaskedLora(model, read)
+    for name in (None, *adapters):
+        with torch.no_grad():
+            with stack.rows([name, None]):
+                mixed = model(input_ids=ids).logits[0]
+            stack.set_all(stack.index(name))
+            torch.testing.assert_close(model(input_ids=ids).logits[0], mixed, atol=1e-5, rtol=0)
+
+
 def test_rows_of_a_dora_get_what_peft_computes_and_the_others_their_very_bits(
     tiny_base: Path, adapters: dict[str, Path]
 ) -> None:

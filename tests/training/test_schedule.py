@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.config import TrainSettings
-from training.data import Row
+from training.data import WIDTH_STEP, Row
 from training.schedule import Window, learning_rate, step_count, windows
 
 
@@ -61,7 +61,7 @@ def test_by_steps_the_file_is_gone_round_as_often_as_needed(count: int, steps: i
 @given(
     lengths=st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=6), min_size=1, max_size=4),
     rows_at_once=st.integers(0, 4),
-    tokens_at_once=st.integers(0, 30),
+    tokens_at_once=st.integers(0, 8 * WIDTH_STEP),
 )
 def test_a_window_cut_smaller_has_the_same_rows_within_the_limits(
     lengths: list[list[int]], rows_at_once: int, tokens_at_once: int
@@ -71,12 +71,12 @@ def test_a_window_cut_smaller_has_the_same_rows_within_the_limits(
     assert [row for batch in cut.batches for row in batch] == [row for batch in batches for row in batch]
     for batch in cut.batches:
         assert not rows_at_once or len(batch) <= rows_at_once
-        assert not tokens_at_once or len(batch) == 1 or len(batch) * max(row.line for row in batch) <= tokens_at_once
+        assert not tokens_at_once or len(batch) == 1 or len(batch) * WIDTH_STEP <= tokens_at_once
     if not rows_at_once and not tokens_at_once:
         assert cut.batches == batches
 
 
-def test_a_pass_is_filled_before_the_next_begins() -> None:
-    batch = tuple(Row(one, (0,) * one, (True,) * one) for one in (2, 3, 3, 5, 12))
-    cut = Window(0, (batch,), ends_epoch=True, epoch_done=1.0).cut(0, 9)
-    assert [[row.line for row in piece] for piece in cut.batches] == [[2, 3, 3], [5], [12]]
+def test_a_pass_is_filled_before_the_next_begins_and_padding_counts() -> None:
+    batch = tuple(Row(one, (0,) * one, (True,) * one) for one in (2, 30, 32, 33, 200))
+    cut = Window(0, (batch,), ends_epoch=True, epoch_done=1.0).cut(0, 3 * WIDTH_STEP)
+    assert [[row.line for row in piece] for piece in cut.batches] == [[2, 30, 32], [33], [200]]
