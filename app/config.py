@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     base_model: str = Field(default="smollm2-135m", description="Base model fetched at the first start.")
     sample_study: bool = Field(default=True, description="Whether the sample study is loaded at the first start.")
     device: str = Field(default="auto", description="auto, cpu, mps or cuda.")
-    generate_batch_size: int = Field(default=16, ge=1, description="Rows generated at the same time.")
+    generate_batch_size: int = Field(default=64, ge=1, description="Rows generated at the same time.")
     generation_api_key: str = Field(
         default="", repr=False, description="Key for servers that generate, where they ask for one."
     )

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +16,7 @@ from training.decoder import Decoder, Row
 from training.errors import Cancelled, ChatTemplateError, PromptError
 from training.fingerprint import fingerprint_adapter
 from training.frozen import lay_out
+from training.lanes import share_out, side_by_side
 from training.lora import read_adapter
 from training.masked_lora import MaskedLora
 from training.sampling import Sampling
@@ -33,6 +35,9 @@ class Request:
     """The conversation so far, ending with the user."""
     seed: int
     """Keys the sampling noise."""
+
+
+_Asked = tuple[Request, Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,23 +103,36 @@ class LocalEngine:
             PromptError: a prompt that does not fit the context or the chat template, before anything is
                 generated; names the key.
             AdapterError: a request names an adapter that this engine does not have.
-            Cancelled: ``should_stop`` said so between two tokens; what was yielded is kept.
+            Cancelled: ``should_stop`` said so after a token; what was yielded is kept.
         """
-        waiting = deque(_in_order([(request, self.row(request, sampling)) for request in requests]))
-        decoder = self.decoder(min(batch_size, len(waiting)))
+        waiting = [(request, self.row(request, sampling)) for request in requests]
+        lanes = share_out(min(batch_size, len(waiting)), self._device)
+        line = deque(_in_groups(waiting, lanes.rows))
+        working = [self._lane(line, lanes.rows) for _ in range(lanes.count)]
+        for ended in working[0] if lanes.count == 1 else side_by_side(working, lanes.threads):
+            if ended is not None:
+                yield self._generated(*ended)
+            elif should_stop():
+                raise Cancelled("generation was cancelled; the responses that were finished are kept")
+
+    def _lane(self, line: deque[list[_Asked]], places: int) -> Iterator[_Asked | None]:
+        """Answer who stands in line, up to so many at a time; ``None`` after each prompt read and each step."""
+        decoder = self.decoder(places)
+        mine: deque[_Asked] = deque()
         running: dict[Row, Request] = {}
-        while waiting or running:
-            while waiting and len(running) < batch_size:
-                _check(should_stop)
-                request, row = waiting.popleft()
+        while True:
+            while len(running) < places and (mine or _take(line, mine)):
+                request, row = mine.popleft()
                 decoder.start(row)
                 running[row] = request
-                yield from self._harvest(running)
-            if running:
-                _check(should_stop)
-                decoder.step()
-                yield from self._harvest(running)
-            if not waiting:
+                yield from _harvest(running)
+                yield None
+            if not running:
+                return
+            decoder.step()
+            yield from _harvest(running)
+            yield None
+            if not (mine or line):
                 decoder.compact()
 
     def decoder(self, places: int = 0) -> Decoder:
@@ -156,34 +174,46 @@ class LocalEngine:
             raise PromptError(key, f"the prompt has {len(ids)} tokens and the model's context holds {self._context}")
         return Row(tuple(ids), adapter, sampling, seed, limit=min(sampling.max_new_tokens, self._context - len(ids)))
 
-    def _harvest(self, running: dict[Row, Request]) -> Iterator[Generated]:
-        """Hand out what is finished."""
-        for row, request in list(running.items()):
-            if row.finish_reason:
-                del running[row]
-                yield Generated(request.key, self.text_of(row.tokens), len(row.tokens), row.finish_reason)
+    def _generated(self, request: Request, row: Row) -> Generated:
+        return Generated(request.key, self.text_of(row.tokens), len(row.tokens), row.finish_reason)
 
 
-def _in_order(waiting: Sequence[tuple[Request, Row]]) -> list[tuple[Request, Row]]:
-    """Short prompts first, since attention looks as far back as the longest row of a batch; equally long ones as given.
+def _in_groups(waiting: Sequence[_Asked], size: int) -> list[list[_Asked]]:
+    """Replicates together, so that a prompt is read once, up to so many; else in the order they were given.
 
-    Replicates follow each other, so that a prompt is read once and only one need be kept.
+    Short prompts come first, since attention looks as far back as the longest row of a batch.
     """
-    groups: dict[tuple[int, tuple[int, ...]], list[tuple[Request, Row]]] = {}
+    groups: dict[tuple[int, tuple[int, ...]], list[_Asked]] = {}
     for one in waiting:
         groups.setdefault(one[1].asks, []).append(one)
     by_length = sorted(groups.values(), key=lambda group: len(group[0][1].ids))
-    return [one for group in by_length for one in group]
+    return [group[start : start + size] for group in by_length for start in range(0, len(group), size)]
+
+
+def _take(line: deque[list[_Asked]], mine: deque[_Asked]) -> bool:
+    """Move the first group of the line over, if there is one; other lanes may take at the same time."""
+    with suppress(IndexError):
+        mine.extend(line.popleft())
+    return bool(mine)
+
+
+def _harvest(running: dict[Row, Request]) -> Iterator[_Asked]:
+    """Take out what is finished."""
+    for row, request in list(running.items()):
+        if row.finish_reason:
+            del running[row]
+            yield request, row
 
 
 def context_of(config: object) -> int:
-    """Tokens that prompt and response may have together; a sliding window is not slid over."""
+    """Tokens that prompt and response may have together; a sliding window is not slid over.
+
+    LongRoPE turns all rows of a batch by other angles once one of them is longer than its first training, so no row is.
+    """
     context = int(getattr(config, "max_position_embeddings", 2048))
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") == "longrope":
+        context = min(context, int(rope.get("original_max_position_embeddings") or context))
     window = getattr(config, "sliding_window", None)
     slides = "sliding_attention" in (getattr(config, "layer_types", None) or ["sliding_attention"])
     return min(context, window) if window and slides else context
-
-
-def _check(should_stop: Callable[[], bool]) -> None:
-    if should_stop():
-        raise Cancelled("generation was cancelled; the responses that were finished are kept")

@@ -8,6 +8,7 @@ DoRA brings each row of its weight V = W + s B A to a length of its own, which i
 is 1 for the rows of the others, so their numbers stay what they are without it.
 """
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -23,8 +24,8 @@ BASE = -1
 """Adapter index of a row of the bare base."""
 
 
-class _State:
-    """What all wrapped layers share: the adapter of each row, and the masks made from it."""
+class _State(threading.local):
+    """What all wrapped layers share, in each thread its own: the adapter of each row, and the masks made from it."""
 
     def __init__(self) -> None:
         self.rows: torch.Tensor | None = None
@@ -121,11 +122,11 @@ class MaskedLora:
         return self._index[adapter]
 
     def set_rows(self, indices: Sequence[int]) -> None:
-        """Say which adapter (by index) each row of the next calls uses."""
+        """Say which adapter (by index) each row of the next calls of this thread uses."""
         self._state.rows, self._state.all, self._state.masks = torch.tensor(list(indices)), None, {}
 
     def set_all(self, index: int) -> None:
-        """Say that all rows of the next calls use this adapter.
+        """Say that all rows of the next calls of this thread use this adapter.
 
         The same but for rounding, and only the work of that adapter.
         """

@@ -172,7 +172,7 @@ def bench_generate(
     prompts: Annotated[int, typer.Option(help="Prompts that base and three adapters answer.", min=1)] = 16,
     replicates: Annotated[int, typer.Option(help="Responses to each.", min=1)] = 2,
     max_new_tokens: Annotated[int, typer.Option(help="Tokens of a response at most.", min=1)] = 128,
-    batch_size: Annotated[int, typer.Option(help="Rows at a time of our engine and of mixed batches.", min=4)] = 32,
+    batch_size: Annotated[int, typer.Option(help="Rows at a time of our engine and of mixed batches.", min=4)] = 64,
     repeats: RepeatsOption = 3,
     device: DeviceOption = "auto",
     dtype: DtypeOption = "float32",

@@ -7,9 +7,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from app.bench.contest import run
+from app.bench.contest import OURS, run
 
-OURS, PEERS, SHIPPED = "ours", ("trl", "trl-packed"), "trl-shipped"
+PEERS, SHIPPED = ("trl", "trl-packed"), "trl-shipped"
 _MODULE = "training.bench.sft"
 
 

@@ -1,7 +1,10 @@
 """Responses depend on their request alone, and end where the model ends them."""
 
 import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,9 +12,11 @@ import torch
 
 from training.base import load_base
 from training.errors import AdapterError, Cancelled, PromptError
-from training.generate import Generated, LocalEngine, Request
+from training.generate import Generated, LocalEngine, Request, context_of
+from training.lanes import Lanes, share_out
 from training.sampling import Sampling
 
+CPU = torch.device("cpu")
 SAMPLINGS = {
     "warm": Sampling(temperature=0.9, top_p=0.95, max_new_tokens=40),
     "top-k": Sampling(temperature=1.0, top_k=20, max_new_tokens=40),
@@ -36,6 +41,14 @@ def engine(tiny_base: Path, adapters: dict[str, Path]) -> LocalEngine:
     return LocalEngine(tiny_base, adapters, device="cpu", dtype="float32")
 
 
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Sets how many threads torch has."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
 def by_key(responses: list[Generated]) -> dict[str, Generated]:
     return {response.key: response for response in responses}
 
@@ -54,6 +67,33 @@ def test_a_response_is_the_same_alone_batched_permuted_and_split(engine: LocalEn
     assert alone == together
     assert run(engine, REQUESTS[::-1], sampling, 5) == together
     assert run(engine, REQUESTS[:5], sampling, 4) | run(engine, REQUESTS[5:], sampling, 2) == together
+
+
+def test_a_response_is_the_same_in_lanes_side_by_side_and_on_any_number_of_threads(
+    engine: LocalEngine, threads: Callable[[int], None]
+) -> None:
+    requests = [replace(one, key=f"{one.key}-{seed}", seed=seed) for one in REQUESTS for seed in range(4)]
+    sampling = SAMPLINGS["warm"]
+    threads(1)
+    in_one_lane = run(engine, requests, sampling, 20)
+    assert len(in_one_lane) == len(requests)
+    assert run(engine, requests, sampling, 7) == in_one_lane
+    threads(4)
+    assert share_out(20, CPU) == Lanes(2, rows=10, threads=2)
+    assert share_out(48, CPU) == Lanes(4, rows=12, threads=1)
+    assert run(engine, requests[::-1], sampling, 20) == in_one_lane
+    assert run(engine, requests, sampling, 48) == in_one_lane
+
+
+def test_lanes_stop_when_they_are_told_to(engine: LocalEngine, threads: Callable[[int], None]) -> None:
+    threads(2)
+    assert share_out(16, CPU).count == 2
+    requests = [replace(one, key=f"{one.key}-{seed}", seed=seed) for one in REQUESTS for seed in range(4)]
+    finished: list[Generated] = []
+    with pytest.raises(Cancelled):
+        iter_into(finished, engine, lambda: len(finished) > 2, requests, 16)
+    assert 2 < len(finished) < len(requests)
+    assert run(engine, requests[:16], SAMPLINGS["warm"], 16)  # and the engine goes on
 
 
 def test_replicates_read_their_prompt_once_and_respond_as_each_would_alone(engine: LocalEngine) -> None:
@@ -137,16 +177,36 @@ def test_an_unknown_adapter_is_refused_before_anything_is_generated(engine: Loca
 def test_cancel_keeps_what_was_yielded(engine: LocalEngine) -> None:
     finished: list[Generated] = []
     with pytest.raises(Cancelled):
-        finished.extend(
-            iter_into(finished, engine, lambda: len(finished) >= 3)  # the list grows while it is asked
-        )
+        iter_into(finished, engine, lambda: len(finished) >= 3, REQUESTS, 1)
     assert len(finished) == 3
 
 
-def iter_into(finished: list[Generated], engine: LocalEngine, should_stop: Any) -> list[Generated]:
-    for response in engine.generate(REQUESTS, SAMPLINGS["warm"], batch_size=1, should_stop=should_stop):
+def iter_into(
+    finished: list[Generated], engine: LocalEngine, should_stop: Any, requests: list[Request], size: int
+) -> None:
+    for response in engine.generate(requests, SAMPLINGS["warm"], batch_size=size, should_stop=should_stop):
         finished.append(response)  # noqa: PERF402 - one by one, so that should_stop sees it
-    return []
+
+
+@pytest.mark.parametrize(
+    ("config", "context"),
+    [
+        ({}, 2048),
+        ({"max_position_embeddings": 512}, 512),
+        ({"max_position_embeddings": 512, "sliding_window": 64}, 64),
+        ({"max_position_embeddings": 512, "sliding_window": 64, "layer_types": ["full_attention"]}, 512),
+        ({"max_position_embeddings": 512, "rope_parameters": {"rope_type": "yarn", "factor": 4}}, 512),
+        (
+            {
+                "max_position_embeddings": 512,
+                "rope_parameters": {"rope_type": "longrope", "original_max_position_embeddings": 128},
+            },
+            128,
+        ),
+    ],
+)
+def test_a_context_ends_where_a_row_would_begin_to_depend_on_its_batch(config: dict[str, Any], context: int) -> None:
+    assert context_of(SimpleNamespace(**config)) == context
 
 
 def test_nothing_asked_is_nothing_generated(engine: LocalEngine) -> None:
