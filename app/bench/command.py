@@ -1,11 +1,13 @@
 """``arena bench vote | judge | stats | calibration | train | generate``: what holds, and how fast."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -44,6 +46,12 @@ DtypeOption = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
 @bench.callback()
 def _group() -> None:
     """Measure this machine."""
+    signal.signal(signal.SIGTERM, _stop)
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    """Turn the signal into an exception, so that what a bench has started is ended with it."""
+    raise SystemExit(128 + number)
 
 
 @bench.command("vote")

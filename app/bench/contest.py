@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,14 +30,12 @@ def run(module: str, contestant: str, task: Mapping[str, object]) -> dict[str, A
         UnavailableError: it could not do it, as where a peer is not installed; says why.
     """
     options = [word for name, value in task.items() for word in (f"--{name.replace('_', '-')}", str(value))]
-    ended = subprocess.run(  # noqa: S603 (this very program)
-        [sys.executable, "-m", module, contestant, *options],
-        cwd=ROOT,
-        check=False,
-        capture_output=True,
-        text=True,
-        env=os.environ if contestant == OURS else {**os.environ, **_ALONE},
-    )
+    with tempfile.TemporaryDirectory(prefix="arena-bench-") as folder:  # also what one that is killed leaves behind
+        environment = {**({} if contestant == OURS else _ALONE), **os.environ, "TMPDIR": folder}
+        ended = subprocess.run(  # noqa: S603 (this very program)
+            [sys.executable, "-m", module, contestant, *options],
+            cwd=ROOT, env=environment, check=False, capture_output=True, text=True,
+        )  # fmt: skip
     if ended.returncode:
         said = ended.stderr.strip().splitlines()[-1:] or [f"exit {ended.returncode}"]
         hint = " `./arena test` installs TRL." if "trl" in contestant else ""

@@ -1,6 +1,7 @@
 """The bench of generation on a tiny model: not how fast, but that everybody answers everything and is told."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from app.bench.generation import GenerationMeasured, Writer
 from app.bench.told import generation_sentence
 from tests.command_line import Command
 from tests.fakes.tiny_model import make_tiny_model, write_conversations
+from tests.processes import PATIENCE_SECONDS, OwnArena, wait_for
 
 
 def test_everybody_answers_and_is_told(command: Command, tmp_path: Path) -> None:
@@ -29,6 +31,21 @@ def test_everybody_answers_and_is_told(command: Command, tmp_path: Path) -> None
         told["contestants"][0]["tokens_per_second"] / told["bandwidth_limit_tokens_per_second"], abs=1e-3
     )
     assert told["holds"] is True
+
+
+def test_a_bench_that_is_ended_leaves_nobody_at_work(tmp_path: Path) -> None:
+    base = make_tiny_model(tmp_path / "tiny")
+    data = write_conversations(tmp_path / "rows.jsonl", 4)
+    (folder := tmp_path / "temporary").mkdir()
+    arena = OwnArena.at(tmp_path / "home")
+    arena.environment["TMPDIR"] = str(folder)
+    asked = ("--base", str(base), "--data", str(data), "--repeats", "99", "--device", "cpu")
+    with arena.running("bench", "generate", *asked) as process:
+        wait_for(lambda: bool(arena.processes("training.bench.generate")), "the first contestant")
+        process.terminate()
+        assert process.wait(PATIENCE_SECONDS) == 128 + signal.SIGTERM
+        assert arena.processes() == []
+    assert list(folder.iterdir()) == []
 
 
 def writer(name: str, speed: float, *, responses: int = 32) -> Writer:

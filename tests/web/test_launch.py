@@ -338,7 +338,7 @@ def test_a_run_shows_what_it_learns_of_its_first_rows(app: FastAPI, admin: TestC
     page = admin.get(f"/runs/{run.id}").text
     assert "The first 1 row as the model sees it" in page
     assert '&lt;b&gt;asked&lt;/b&gt;\n<mark class="learned">said &amp; done</mark>' in page
-    assert "Line 7 of notes@2<" in page
+    assert "Line 7 of notes v2<" in page
 
 
 @on_sqlite
