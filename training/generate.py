@@ -3,8 +3,8 @@
 import hashlib
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -109,13 +109,14 @@ class LocalEngine:
         lanes = share_out(min(batch_size, len(waiting)), self._device)
         line = deque(_in_groups(waiting, lanes.rows))
         working = [self._lane(line, lanes.rows) for _ in range(lanes.count)]
-        for ended in working[0] if lanes.count == 1 else side_by_side(working, lanes.threads):
-            if ended is not None:
-                yield self._generated(*ended)
-            elif should_stop():
-                raise Cancelled("generation was cancelled; the responses that were finished are kept")
+        with closing(working[0] if lanes.count == 1 else side_by_side(working, lanes.threads)) as answered:
+            for one in answered:
+                if one is not None:
+                    yield self._generated(*one)
+                elif should_stop():
+                    raise Cancelled("generation was cancelled; the responses that were finished are kept")
 
-    def _lane(self, line: deque[list[_Asked]], places: int) -> Iterator[_Asked | None]:
+    def _lane(self, line: deque[list[_Asked]], places: int) -> Generator[_Asked | None, None, None]:
         """Answer who stands in line, up to so many at a time; ``None`` after each prompt read and each step."""
         decoder = self.decoder(places)
         mine: deque[_Asked] = deque()

@@ -84,5 +84,5 @@ def test_lanes_end_when_nobody_listens_any_more() -> None:
 
     came = side_by_side([endless()], threads=1)
     assert next(came) == 0
-    came.close()  # type: ignore[attr-defined] # a generator
+    came.close()
     assert ended.wait(60)
