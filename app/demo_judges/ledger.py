@@ -66,12 +66,19 @@ class Ledger:
 
     @property
     def repeated_needlessly(self) -> int:
-        """Payments for a question after one that had brought a reply with a choice."""
+        """Payments for a question whose payment before had brought a reply with a choice.
+
+        A fault on the way of such a payment is the reason of the one after it.
+        """
         answered: set[str] = set()
         needless = 0
         for entry in self.entries:
-            needless += entry.charged and entry.subject in answered
-            if entry.charged and entry.choice is not None:
+            if not entry.charged:
+                continue
+            needless += entry.subject in answered
+            if entry.choice is None:
+                answered.discard(entry.subject)
+            else:
                 answered.add(entry.subject)
         return needless
 

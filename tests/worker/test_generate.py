@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from app import jobs
+from app.config import get_settings
 from app.db import Database, get_database, migrate
 from app.domain.errors import ConflictError, UnavailableError
 from app.domain.terms import JobState, PairKind
@@ -100,8 +101,13 @@ def test_doing_it_again_changes_nothing(database: Database, batch: EvalBatch) ->
 
 
 def test_a_stopped_job_keeps_its_responses_and_goes_on_to_the_same_texts(
-    uninterrupted: dict[tuple[int, str], str], database: Database, batch: EvalBatch
+    uninterrupted: dict[tuple[int, str], str],
+    database: Database,
+    batch: EvalBatch,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    few = get_settings().model_copy(update={"generate_batch_size": 8})  # some are not begun when it is stopped
+    monkeypatch.setattr(generate, "get_settings", lambda: few)
     first = claimed(batch)
     with pytest.raises(Cancelled):
         generate.run(first, once_stored(database, 8))
