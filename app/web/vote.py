@@ -112,8 +112,8 @@ def vote(booth: Annotated[Booth, Depends(get_booth)]) -> Response:
 
 @router.get("/vote/{batch_id}/ballot")
 def vote_ballot(booth: Annotated[Booth, Depends(get_booth)]) -> Response:
-    """The ballot alone, for a page that waits for the next pair."""
-    return render(booth.request, "vote/_ballot.html", page=booth.page())
+    """The ballot alone, for a page that waits for the next pair; while it waits, it leaves the focus where it is."""
+    return render(booth.request, "vote/_ballot.html", page=booth.page(), asked_again=True)
 
 
 @router.post("/vote/{batch_id}", dependencies=[limited("vote", by_account)])

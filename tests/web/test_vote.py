@@ -168,7 +168,9 @@ def test_the_page_waits_while_responses_are_written_and_says_when_voting_is_over
         choose(admin, study.batch.id, look(admin, study.batch.id).ballot_id, "a")
     with app.state.database.session_scope() as session:
         session.get_one(Job, study.batch.job_id).state = JobState.RUNNING
-    assert "You are ahead of the machine" in admin.get(f"/vote/{study.batch.id}").text
+    page, again = admin.get(f"/vote/{study.batch.id}").text, admin.get(f"/vote/{study.batch.id}/ballot").text
+    assert '<h1 tabindex="-1" autofocus>You are ahead of the machine' in page
+    assert '<h1 tabindex="-1">You are ahead of the machine' in again  # it comes every few seconds
     with app.state.database.session_scope() as session:
         eval_batches.close(session, session.merge(study.batch), now=NOW)
     assert "Voting is closed" in admin.get(f"/vote/{study.batch.id}").text
