@@ -37,6 +37,10 @@ class Row:
         """What the model reads before the first token: the same for all replicates."""
         return self.adapter, self.ids
 
+    def afresh(self) -> "Row":
+        """The same, with nothing said yet."""
+        return Row(self.ids, self.adapter, self.sampling, self.seed, self.limit)
+
 
 @dataclass(frozen=True, slots=True)
 class _Read:

@@ -1,9 +1,10 @@
 """Responses from one loaded base: the base and all adapters answer in the same batch."""
 
+import gc
 import hashlib
 import json
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -11,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from training import base, chat
-from training.decoder import Decoder, Row
-from training.errors import Cancelled, ChatTemplateError, PromptError
+from training import base, chat, memory
+from training.decoder import SMALLEST_BATCH, Decoder, Row
+from training.errors import Cancelled, ChatTemplateError, MemoryExhaustedError, PromptError
 from training.fingerprint import fingerprint_adapter
 from training.frozen import lay_out
 from training.lanes import share_out, side_by_side
@@ -35,9 +36,6 @@ class Request:
     """The conversation so far, ending with the user."""
     seed: int
     """Keys the sampling noise."""
-
-
-_Asked = tuple[Request, Row]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,39 +91,66 @@ class LocalEngine:
         *,
         batch_size: int,
         should_stop: Callable[[], bool] = lambda: False,
+        say: Callable[[str], None] = lambda _: None,
     ) -> Iterator[Generated]:
         """Yield responses as they finish; a finished row makes room for the next request.
 
         A response depends on its own request, the sampling settings and this engine, not on ``batch_size``,
-        the other requests or their order.
+        the other requests or their order. Where memory runs out, the rows in hand begin again, half as many at a
+        time, and ``say`` is told.
 
         Raises:
             PromptError: a prompt that does not fit the context or the chat template, before anything is
                 generated; names the key.
             AdapterError: a request names an adapter that this engine does not have.
             Cancelled: ``should_stop`` said so after a token; what was yielded is kept.
+            MemoryExhaustedError: not even the smallest batch fits; what was yielded is kept.
         """
-        waiting = [(request, self.row(request, sampling)) for request in requests]
-        lanes = share_out(min(batch_size, len(waiting)), self._device)
+        waiting = {self.row(request, sampling): request for request in requests}
+        rows = min(batch_size, len(waiting))
+        while waiting:
+            try:
+                with closing(self._in_lanes(waiting, rows)) as answered:
+                    for one in answered:
+                        if one is not None:
+                            yield self._generated(waiting.pop(one), one)
+                        elif should_stop():
+                            raise Cancelled("generation was cancelled; the responses that were finished are kept")
+            except RuntimeError as error:
+                if not memory.ran_out(error):
+                    raise
+            if waiting:
+                rows = self._fewer(rows, say)
+                waiting = {row.afresh(): request for row, request in waiting.items()}
+
+    def _in_lanes(self, waiting: Iterable[Row], rows: int) -> Generator[Row | None, None, None]:
+        lanes = share_out(rows, self._device)
         line = deque(_in_groups(waiting, lanes.rows))
         working = [self._lane(line, lanes.rows) for _ in range(lanes.count)]
-        with closing(working[0] if lanes.count == 1 else side_by_side(working, lanes.threads)) as answered:
-            for one in answered:
-                if one is not None:
-                    yield self._generated(*one)
-                elif should_stop():
-                    raise Cancelled("generation was cancelled; the responses that were finished are kept")
+        return working[0] if lanes.count == 1 else side_by_side(working, lanes.threads)
 
-    def _lane(self, line: deque[list[_Asked]], places: int) -> Generator[_Asked | None, None, None]:
+    def _fewer(self, rows: int, say: Callable[[str], None]) -> int:
+        """How many to try when memory ran out with so many."""
+        self.give_back()
+        if rows <= SMALLEST_BATCH:
+            raise MemoryExhaustedError(
+                f"memory ran out with {SMALLEST_BATCH} responses at a time, which are the fewest; what was written is "
+                "kept: allow fewer new tokens, take shorter prompts or a smaller base, or generate on the CPU"
+            )
+        fewer = -(-rows // 2)
+        say(f"Memory ran out with {rows} responses at a time; going on with {fewer}")
+        return fewer
+
+    def _lane(self, line: deque[list[Row]], places: int) -> Generator[Row | None, None, None]:
         """Answer who stands in line, up to so many at a time; ``None`` after each prompt read and each step."""
         decoder = self.decoder(places)
-        mine: deque[_Asked] = deque()
-        running: dict[Row, Request] = {}
+        mine: deque[Row] = deque()
+        running: list[Row] = []
         while True:
             while len(running) < places and (mine or _take(line, mine)):
-                request, row = mine.popleft()
+                row = mine.popleft()
                 decoder.start(row)
-                running[row] = request
+                running.append(row)
                 yield from _harvest(running)
                 yield None
             if not running:
@@ -135,6 +160,11 @@ class LocalEngine:
             yield None
             if not (mine or line):
                 decoder.compact()
+
+    def give_back(self) -> None:
+        """Let go of what a batch used that memory did not suffice for."""
+        gc.collect()  # an error that came from a thread holds on to its tensors in a circle
+        memory.give_back(self._device)
 
     def decoder(self, places: int = 0) -> Decoder:
         """A batch on this engine, at first with so many places."""
@@ -179,31 +209,30 @@ class LocalEngine:
         return Generated(request.key, self.text_of(row.tokens), len(row.tokens), row.finish_reason)
 
 
-def _in_groups(waiting: Sequence[_Asked], size: int) -> list[list[_Asked]]:
+def _in_groups(waiting: Iterable[Row], size: int) -> list[list[Row]]:
     """Replicates together, so that a prompt is read once, up to so many; else in the order they were given.
 
     Short prompts come first, since attention looks as far back as the longest row of a batch.
     """
-    groups: dict[tuple[int, tuple[int, ...]], list[_Asked]] = {}
-    for one in waiting:
-        groups.setdefault(one[1].asks, []).append(one)
-    by_length = sorted(groups.values(), key=lambda group: len(group[0][1].ids))
+    groups: dict[tuple[int, tuple[int, ...]], list[Row]] = {}
+    for row in waiting:
+        groups.setdefault(row.asks, []).append(row)
+    by_length = sorted(groups.values(), key=lambda group: len(group[0].ids))
     return [group[start : start + size] for group in by_length for start in range(0, len(group), size)]
 
 
-def _take(line: deque[list[_Asked]], mine: deque[_Asked]) -> bool:
+def _take(line: deque[list[Row]], mine: deque[Row]) -> bool:
     """Move the first group of the line over, if there is one; other lanes may take at the same time."""
     with suppress(IndexError):
         mine.extend(line.popleft())
     return bool(mine)
 
 
-def _harvest(running: dict[Row, Request]) -> Iterator[_Asked]:
+def _harvest(running: list[Row]) -> Iterator[Row]:
     """Take out what is finished."""
-    for row, request in list(running.items()):
-        if row.finish_reason:
-            del running[row]
-            yield request, row
+    finished = [row for row in running if row.finish_reason]
+    running[:] = [row for row in running if not row.finish_reason]
+    yield from finished
 
 
 def context_of(config: object) -> int:

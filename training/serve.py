@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from training import memory
 from training.decoder import Decoder, Row
-from training.errors import BusyError, TrainingError
+from training.errors import BusyError, MemoryExhaustedError, TrainingError
 from training.generate import LocalEngine
 from training.text_stream import TextStream
 
@@ -79,6 +80,14 @@ class Service:
             ) from None
 
     def _work(self) -> None:
+        try:
+            while self._ran_out():
+                self._take_fewer()
+        finally:  # also when the device gives up: nobody may wait for ever
+            self._send_away()
+
+    def _ran_out(self) -> bool:
+        """Answer until memory runs out, or until this is to end: false."""
         decoder = self._engine.decoder()
         try:
             while not self._ending.is_set():
@@ -89,8 +98,25 @@ class Service:
                 if self._running:
                     decoder.step()
                     self._tell(decoder)
-        finally:  # also when the device gives up: nobody may wait for ever
-            self._send_away()
+        except RuntimeError as error:
+            if not memory.ran_out(error):
+                raise
+            return True
+        return False
+
+    def _take_fewer(self) -> None:
+        """What was begun ends, since it has been told in part already; from here on there are fewer at a time."""
+        self._engine.give_back()
+        count = len(self._running)
+        self._places = max(1, count // 2)
+        error: TrainingError = BusyError(
+            f"memory ran out with {count} responses at a time; from here on there are {self._places}: ask again"
+        )
+        if count == 1:
+            error = MemoryExhaustedError("memory ran out: send a shorter prompt or ask for fewer tokens")
+        for asked, _ in self._running.values():
+            asked.tell(Piece(error=error))
+        self._running.clear()
 
     def _let_in(self, decoder: Decoder) -> None:
         """Take who waits while there is room; with nothing to do, wait for somebody."""

@@ -52,6 +52,7 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
         ConflictError: the batch is closed, or the base model's folder holds another model than the registered one.
         BadInputError: a prompt does not fit the model; names it.
         AdapterError: an adapter's folder holds other weights than the checkpoint that was launched.
+        MemoryExhaustedError: the device has too little memory for this base and these prompts.
         UnavailableError: the server that was to write them stays away.
         Cancelled: somebody asked to stop; the responses written so far are kept.
     """
@@ -88,6 +89,7 @@ def _write_here(work: _Work, writer: ResponseWriter, should_stop: Callable[[], b
         Sampling(**work.sampling),
         batch_size=get_settings().generate_batch_size,
         should_stop=should_stop,
+        say=writer.say,
     )
     try:
         for item in finished:

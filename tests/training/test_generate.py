@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from training.base import load_base
-from training.errors import AdapterError, Cancelled, PromptError
+from training.decoder import Decoder
+from training.errors import AdapterError, Cancelled, MemoryExhaustedError, PromptError
 from training.generate import Generated, LocalEngine, Request, context_of
 from training.lanes import Lanes, share_out
 from training.sampling import Sampling
@@ -207,6 +208,76 @@ def iter_into(
 )
 def test_a_context_ends_where_a_row_would_begin_to_depend_on_its_batch(config: dict[str, Any], context: int) -> None:
     assert context_of(SimpleNamespace(**config)) == context
+
+
+def out_of_memory_beyond(rows: int, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A device that holds so many rows at a time; returns how many each step that failed had."""
+    step, failed = Decoder.step, list[int]()
+
+    def limited(decoder: Decoder) -> None:
+        if len(decoder.live) > rows:
+            failed.append(len(decoder.live))
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        step(decoder)
+
+    monkeypatch.setattr(Decoder, "step", limited)
+    return failed
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_where_memory_runs_out_fewer_rows_say_the_same(
+    engine: LocalEngine, threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch, cores: int
+) -> None:
+    requests = [replace(one, key=f"{one.key}-{seed}", seed=seed) for one in REQUESTS for seed in range(3)]
+    whole = run(engine, requests, SAMPLINGS["penalty"], 36)
+    threads(cores)
+    failed, said = out_of_memory_beyond(9, monkeypatch), list[str]()
+    fewer = list(engine.generate(requests, SAMPLINGS["penalty"], batch_size=36, say=said.append))
+    assert failed
+    assert by_key(fewer) == whole
+    assert len(fewer) == len(requests)  # each once
+    assert said[0] == "Memory ran out with 36 responses at a time; going on with 18"
+    assert len(said) == (2 if cores == 1 else 1)
+
+
+def test_what_is_finished_before_memory_runs_out_is_not_written_again(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampling = SAMPLINGS["warm"]
+    whole = run(engine, REQUESTS, sampling, 12)
+    step, steps = Decoder.step, list[int]()
+
+    def limited(decoder: Decoder) -> None:
+        steps.append(len(decoder.live))
+        if len(steps) == 20:
+            raise RuntimeError("MPS backend out of memory (MPS allocated: 17.9 GB)")
+        step(decoder)
+
+    monkeypatch.setattr(Decoder, "step", limited)
+    again = list(engine.generate(REQUESTS, sampling, batch_size=12))
+    assert steps[19] < 12  # some were finished
+    assert len(again) == len(REQUESTS)
+    assert by_key(again) == whole
+
+
+def test_a_device_too_small_for_the_smallest_batch_ends_it_with_what_would_help(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = out_of_memory_beyond(0, monkeypatch)
+    with pytest.raises(MemoryExhaustedError, match=r"4 responses at a time, which are the fewest.*fewer new tokens"):
+        run(engine, REQUESTS, SAMPLINGS["warm"], 12)
+    assert failed == [12, 6, 3]
+
+
+def test_another_error_of_the_device_is_not_taken_for_a_lack_of_memory(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Decoder) -> None:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(Decoder, "step", broken)
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        run(engine, REQUESTS, SAMPLINGS["warm"], 12)
 
 
 def test_nothing_asked_is_nothing_generated(engine: LocalEngine) -> None:

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
-from training.decoder import Row
-from training.errors import BusyError, PromptError
+from training.decoder import Decoder, Row
+from training.errors import BusyError, MemoryExhaustedError, PromptError
 from training.generate import LocalEngine, Request
 from training.sampling import Sampling
 from training.serve import Asked, Piece, Service
@@ -152,6 +153,65 @@ def test_a_server_that_stops_tells_who_waits(engine: LocalEngine) -> None:
     service.stop()
     assert isinstance(running.read()[-1].error, BusyError)
     assert isinstance(waiting.read()[-1].error, BusyError)
+
+
+def test_where_memory_runs_out_who_waits_is_told_and_fewer_are_answered_at_a_time(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, most = Decoder.step, list[int]()
+
+    def limited(decoder: Decoder) -> None:
+        most.append(len(decoder.live))
+        if len(decoder.live) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        step(decoder)
+
+    monkeypatch.setattr(Decoder, "step", limited)
+    alone = {one.key: one.text for each in wanted() for one in engine.generate([each], SAMPLING, batch_size=1)}
+    service = Service(engine, places=4, waiting=40)
+    waiting = [Waiting(each) for each in wanted()]
+    held: queue.Queue[None] = queue.Queue()
+    make_row = waiting[0].asked.row
+
+    def row(one: LocalEngine) -> Row:
+        held.get(timeout=60)  # until all stand in line
+        return make_row(one)
+
+    waiting[0].asked.row = row
+    service.start()
+    for one in waiting:
+        service.ask(one.asked)
+    held.put(None)
+    last = [one.read() for one in waiting]
+    service.stop()
+    for read in last[:4]:
+        assert isinstance(read[-1].error, BusyError)
+        assert "with 4 responses at a time; from here on there are 2: ask again" in read[-1].error.message
+    for each, read in zip(wanted()[4:], last[4:], strict=True):
+        assert "".join(piece.text for piece in read) == alone[each.key]
+    assert max(most[most.index(4) + 1 :]) == 2
+
+
+def test_a_response_that_does_not_fit_alone_ends_and_the_service_goes_on(
+    engine: LocalEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Decoder.step
+
+    def limited(decoder: Decoder) -> None:
+        if any(len(row.ids) > 40 for row in decoder.live):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        step(decoder)
+
+    monkeypatch.setattr(Decoder, "step", limited)
+    service = Service(engine, places=1, waiting=40)
+    service.start()
+    long = Request("long", None, ({"role": "user", "content": "x" * 90},), seed=1)
+    large, small = Waiting(long), Waiting(request(1, None))
+    for one in (large, small):
+        service.ask(one.asked)
+    assert isinstance(large.read()[-1].error, MemoryExhaustedError)
+    assert small.read()[-1].finish_reason
+    service.stop()
 
 
 def test_a_text_is_continued_without_a_template(engine: LocalEngine) -> None:
