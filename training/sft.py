@@ -9,7 +9,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -71,6 +71,7 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
     out: Path,
     *,
     run_name: str,
+    file_names: Mapping[Path, str] | None = None,
     device: str = "auto",
     dtype: str = "auto",
     on_event: Callable[[Event], None] = _nobody,
@@ -92,6 +93,7 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
         validation_file: JSONL to measure the loss on, likewise; of a mix the loss is that of all files together.
         out: folder for the checkpoints; holds none, or those of this very run that was broken off.
         run_name: recorded in every manifest.
+        file_names: what people call those of the files that they do not know by the name of the file.
         device: "auto", "cpu", "cuda", "mps".
         dtype: "auto", "float32", "bfloat16": number format of the frozen base; the adapter is always float32.
         on_event: called with every event, in order, from this thread.
@@ -121,7 +123,9 @@ def train(  # noqa: C901, PLR0912, PLR0915 - one loop that reads from top to bot
     validation: list[Row] = []
     file_hashes: dict[str, str] = {}
     for name, weight, *files in mixing.weights_of(recipe.mix, train_file, validation_file):
-        encoded, measured_on = (_encode(tokenizer, file, recipe, on_event, name) for file in files)
+        encoded, measured_on = (
+            _encode(tokenizer, file, recipe, on_event, name, (file_names or {}).get(file, file.name)) for file in files
+        )
         sources.append(Source(name, weight, encoded))
         validation += measured_on.rows
         for split, file in zip(("train", "validation"), files, strict=True):
@@ -369,7 +373,9 @@ def _one_step(
     return math.fsum(figures) / label_count
 
 
-def _encode(tokenizer: Any, file: Path, recipe: Recipe, on_event: Callable[[Event], None], source: str = "") -> Encoded:
+def _encode(
+    tokenizer: Any, file: Path, recipe: Recipe, on_event: Callable[[Event], None], source: str, called: str
+) -> Encoded:
     encoded = data.encode(
         tokenizer,
         data.read_conversations(file),
@@ -377,10 +383,13 @@ def _encode(tokenizer: Any, file: Path, recipe: Recipe, on_event: Callable[[Even
         assistant_only_loss=recipe.train.assistant_only_loss,
     )
     if skipped := encoded.skipped_lines:
+        longer = f"longer than max_length = {recipe.train.max_length} tokens"
+        which = f"1 row is {longer} and was left out (line "
+        if len(skipped) > 1:
+            which = f"{len(skipped)} rows are {longer} and were left out (lines "
         named = ", ".join(str(line) for line in skipped[:NAMED_LINES])
         more = f" and {len(skipped) - NAMED_LINES} more" if len(skipped) > NAMED_LINES else ""
-        longer = f"longer than max_length = {recipe.train.max_length} tokens"
-        on_event(Warned(f"{file.name}: {len(skipped)} rows are {longer} and were left out (lines {named}{more})"))
+        on_event(Warned(f"{called}: {which}{named}{more})"))
     rows = tuple(dataclasses.replace(row, source=source) for row in encoded.rows) if source else encoded.rows
     return dataclasses.replace(encoded, rows=rows)
 

@@ -8,16 +8,15 @@ from pathlib import Path
 
 from app.config import get_settings
 from app.db import session_scope
-from app.domain.errors import ConflictError
 from app.domain.terms import CheckpointKind, Split
 from app.models import BaseModel, Checkpoint, Dataset, Perplexity
 from app.services import perplexities
 from app.services.perplexities import Measured, MeasuredRow
 from training.checkpoint import verify_checkpoint
 from training.measure import LossMeter
-from training.tensor_files import hash_file
 from worker.base_model import verified_folder
 from worker.claim import Claim, utc_now
+from worker.data_files import called_by, names_of, verified_file
 
 _AT_ONCE = 8
 """Adapters on one base in memory."""
@@ -42,13 +41,6 @@ class _Work:
     split: Split
     max_length: int
 
-    @property
-    def file(self) -> tuple[Path, str]:
-        """The file, and the hash that it was imported with."""
-        if self.split is Split.TRAIN:
-            return Path(self.dataset.path), self.dataset.sha256
-        return Path(self.dataset.validation_path), self.dataset.validation_sha256
-
 
 def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
     """Measure what is missing; each figure is stored as soon as it is known.
@@ -56,18 +48,14 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
     Raises:
         ConflictError: the file, the base or an adapter is another than when it was registered, or a loss is infinite.
         UnavailableError: the base model is not on this machine.
-        TrainingError: weights or rows that cannot be read; names them.
+        TrainingError: weights that cannot be read; names them.
+        BadInputError: a row that cannot be read, or none that is short enough; names the dataset and the line.
         Cancelled: somebody asked to stop; what was measured is kept.
     """
     work = _prepare(claim)
     if work is None:
         return
-    file, sha256 = work.file
-    if not file.is_file() or hash_file(file) != sha256:
-        raise ConflictError(
-            f"The frozen file of dataset {work.dataset.name} v{work.dataset.version} is gone or was changed ({file}), "
-            "so nothing was measured. Import the dataset again."
-        )
+    file = verified_file(work.dataset, work.split)
     base_folder = verified_folder(work.base)
     for member in work.members:
         if member.folder is not None:
@@ -77,7 +65,8 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
         members = work.members[start : start + _AT_ONCE]
         folders = {member.fingerprint: member.folder for member in members if member.folder is not None}
         meter = LossMeter(base_folder, folders, device=get_settings().device)
-        encoded = meter.read(file, work.max_length)
+        with called_by(names_of([work.dataset])):
+            encoded = meter.read(file, work.max_length)
         teller.total = len(encoded.rows) * len(work.members)
         for place, member in enumerate(members, start):
             teller.begin(member.name, place * len(encoded.rows))

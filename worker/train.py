@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 
 from app.config import get_settings
 from app.db import session_scope
-from app.domain.errors import ConflictError, DatabaseAwayError
+from app.domain.errors import DatabaseAwayError
 from app.domain.terms import Keep, Split
-from app.models import BaseModel, Dataset, Run
+from app.models import BaseModel, Run
 from app.queries.run_data import DataPart, data_of
 from app.services import removal, runs
 from app.services.checkpoints import SavedAdapter, mark_last, register_adapter
@@ -24,9 +24,9 @@ from training.config import Recipe, recipe_from_dict
 from training.errors import Cancelled, ResumeError
 from training.mixing import Files
 from training.reports import reporting
-from training.tensor_files import hash_file
 from worker.base_model import verified_folder
 from worker.claim import Claim, utc_now
+from worker.data_files import called_by, names_of, verified_file
 from worker.run_lines import RunLines
 
 ANEW = (
@@ -48,9 +48,8 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
         base = session.get_one(BaseModel, stored.base_model_id)
         recipe = recipe_from_dict(stored.recipe, f"run {stored.name}")
     base_folder = verified_folder(base)
-    for part in data:
-        _verify_dataset(part.dataset)
-    train_files, validation_files = _files(recipe, data)
+    train_files, validation_files = (_files(recipe, data, split) for split in (Split.TRAIN, Split.VALIDATION))
+    names = names_of(part.dataset for part in data)
     recorder = _Recorder(claim)
     settings = get_settings()
     attempts = settings.artifacts / "runs" / stored.name
@@ -65,6 +64,7 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
             validation_files,
             out,
             run_name=stored.name,
+            file_names=names,
             device=settings.device,
             on_event=on_event,
             should_stop=should_stop,
@@ -73,7 +73,7 @@ def run(claim: Claim, should_stop: Callable[[], bool]) -> None:
     resume.carry(earlier, out)
     try:
         # In the folder of the run, not of the attempt: a run that goes on continues its curves.
-        with reporting(recipe.train.report_to, attempts, stored.name, recipe, recorder) as told:
+        with reporting(recipe.train.report_to, attempts, stored.name, recipe, recorder) as told, called_by(names):
             try:
                 train(told)
             except ResumeError:
@@ -100,24 +100,10 @@ def _keep_only(claim: Claim, keep: Keep, artifacts: Path) -> None:
             runs.note(run, f"as the recipe keeps the {keep.value} checkpoint only, {names} went when the run was done")
 
 
-def _files(recipe: Recipe, data: Sequence[DataPart]) -> tuple[Files, Files]:
-    """Training and validation file, or those of each dataset of a mix by the name that the recipe has for it."""
-    if not recipe.mix:
-        return Path(data[0].dataset.path), Path(data[0].dataset.validation_path)
-    named = {f"{part.dataset.name}@{part.dataset.version}": part.dataset for part in data}
-    return (
-        {name: Path(dataset.path) for name, dataset in named.items()},
-        {name: Path(dataset.validation_path) for name, dataset in named.items()},
-    )
-
-
-def _verify_dataset(dataset: Dataset) -> None:
-    for path, sha256 in ((dataset.path, dataset.sha256), (dataset.validation_path, dataset.validation_sha256)):
-        if not Path(path).is_file() or hash_file(Path(path)) != sha256:
-            raise ConflictError(
-                f"The frozen file of dataset {dataset.name} v{dataset.version} is gone or was changed ({path}). "
-                "Import the dataset again."
-            )
+def _files(recipe: Recipe, data: Sequence[DataPart], split: Split) -> Files:
+    """The file of the dataset, or those of a mix by the names that the recipe has for its datasets."""
+    files = {f"{part.dataset.name}@{part.dataset.version}": verified_file(part.dataset, split) for part in data}
+    return files if recipe.mix else next(iter(files.values()))
 
 
 class _Recorder:

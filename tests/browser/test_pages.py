@@ -69,6 +69,17 @@ def widest(page: Page) -> str:
     )
 
 
+def askew(page: Page) -> list[str]:
+    """Lists of names and values whose values do not stand below each other."""
+    return list(
+        page.evaluate(
+            """() => [...document.querySelectorAll("dl.facts")].filter(list =>
+                 new Set([...list.querySelectorAll("dd")].map(e => Math.round(e.getBoundingClientRect().left))).size > 1
+               ).map(list => list.innerText.slice(0, 80))"""
+        )
+    )
+
+
 def reach_by_tab(page: Page, action: str) -> list[str]:
     """Press Tab until the action has the focus; returns what had it on the way without being visibly focused."""
     page.evaluate("scrollTo(0, 0); document.activeElement.blur()")
@@ -114,6 +125,7 @@ def _look(page: Page, shown: Shown) -> list[str]:
     wrong += [f"wider than a phone: {what}" for what in [widest(page)] if what]
     page.set_viewport_size(DESK)
     wrong += [f"wider than a desk: {what}" for what in [widest(page)] if what]
+    wrong += [f"values not below each other: {what}" for what in askew(page)]
     if shown.action:
         wrong += [f"focus not to be seen: {name}" for name in reach_by_tab(page, shown.action)]
     complaints.forgive(f"status of {shown.status}")

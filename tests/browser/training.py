@@ -7,7 +7,9 @@ from app.domain.recipe_changes import with_changes
 from app.domain.recipes import find_recipe
 from app.domain.terms import JobState
 from app.models import Run
-from app.services.runs import launch_sweep
+from app.services import runs
+from app.services.datasets import import_dataset
+from app.services.runs import launch_run, launch_sweep
 from tests.browser.arena import Arena
 from tests.browser.page import Page
 from tests.browser.texts import noisy
@@ -34,6 +36,7 @@ def training(arena: Arena) -> list[Page]:
             arena.checkpoint(run, "epoch-2", 120, is_last=True)
             arena.end(run.job_id)
     long = _long(arena)
+    mixed = _mixed(arena)
     with arena.writing() as session:
         origin = session.get_one(Run, ranks[1].id)
         changed = with_changes(recipe, {"lora.r": 8, "train.learning_rate": 2e-4}, "The recipe")
@@ -54,6 +57,7 @@ def training(arena: Arena) -> list[Page]:
         Page("run-going", f"/runs/{ranks[3].id}", "main [data-curves]"),
         Page("run-long", f"/runs/{long.id}", "main [data-way='closer']"),
         Page("run-part", f"/runs/{long.id}?from=1400&to=1700&scale=log", "main [data-way='whole']"),
+        Page("run-mixed", f"/runs/{mixed.id}", "main summary"),
         Page("run-queued", f"/runs/{again.id}"),
         Page("run-failed", f"/runs/{failed.id}"),
         Page("run-cancelled", f"/runs/{cancelled.id}"),
@@ -76,5 +80,27 @@ def _long(arena: Arena) -> Run:
     arena.train(run, losses, checked, steps=LONG_STEPS)
     for step in every[1:]:
         arena.checkpoint(run, f"step-{step}", step, is_last=step == LONG_STEPS, validation_loss=checked[step])
+    arena.end(run.job_id)
+    return run
+
+
+def _mixed(arena: Arena) -> Run:
+    """A run that learned from two datasets, with rows of both as the model saw them."""
+    with arena.writing() as session:
+        import_dataset(
+            session, DATA / "sft/brie.val.jsonl", artifacts=arena.settings.artifacts, now=arena.now, name="dialogues"
+        )
+        recipe = find_recipe(DATA / "recipes", "brie-v2")
+        run = launch_run(session, recipe, mix={"brie": 2.0, "dialogues": 0.5}, now=arena.now, name="brie-and-dialogues")
+        asked = "<|im_start|>user\nWhat does a cheese know of its cave?<|im_end|>\n<|im_start|>assistant\n"
+        answered = (
+            "Only what the cave has left in it, which is more than most of us could say of our homes.<|im_end|>\n"
+        )
+        pieces = [(asked, False), (answered, True)]
+        runs.show(run, [(1, pieces, "brie@1"), (1, pieces, "dialogues@1"), (2, pieces, "brie@1")])
+    arena.train(run, noisy(80, 3.4, 2.6, 11), {0: 3.41, 40: 2.8, 80: 2.7}, steps=80)
+    with arena.writing() as session:
+        left_out = "dialogues v1: 3 rows are longer than max_length = 1024 tokens and were left out (lines 24, 33, 36)"
+        runs.note(session.get_one(Run, run.id), left_out)
     arena.end(run.job_id)
     return run

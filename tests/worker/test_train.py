@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from app import jobs
 from app.db import Database
-from app.domain.errors import ConflictError, UnavailableError
+from app.domain.errors import BadInputError, ConflictError, UnavailableError
 from app.domain.recipes import read_recipe
 from app.domain.terms import JobState, Split
 from app.models import Checkpoint, Run, RunMetric
@@ -203,8 +203,19 @@ def test_rows_that_were_left_out_are_noted_with_the_run(database: Database, tiny
         run = launch_run(session, read_recipe(home / "short.toml"), now=NOW, name="short")
     train.run(claimed(run), never)
     stored, metrics, _ = read(database, run.id)
-    assert "1 rows are longer than max_length = 69 tokens and were left out (lines 4)" in stored.notes
+    assert "cheese v1: 1 row is longer than max_length = 69 tokens and was left out (line 4)" in stored.notes
     assert metrics
+
+
+@on_sqlite
+def test_what_is_wrong_with_a_dataset_is_said_by_its_name(database: Database, tiny: Tiny, home: Path) -> None:
+    (home / "short.toml").write_text(tiny.recipe.read_text(encoding="utf-8") + "max_length = 16\n", encoding="utf-8")
+    with database.session_scope() as session:
+        add_tiny_base(session, tiny)
+        launch_tiny_run(session, tiny, home, name="other")
+        run = launch_run(session, read_recipe(home / "short.toml"), now=NOW, name="short")
+    with pytest.raises(BadInputError, match=r"^cheese v1: every row is longer than max_length = 16 tokens\.$"):
+        train.run(claimed(run), never)
 
 
 def test_a_run_learns_from_several_datasets(database: Database, tiny: Tiny, home: Path) -> None:
