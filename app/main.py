@@ -41,6 +41,7 @@ from app.web import (
     retraining,
     run_comparison,
     runs,
+    sending,
     suites,
     tokens,
     vote,
@@ -92,7 +93,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(metrics.MeterMiddleware)
     errors.install(app)
     for module in (
-        enter, join, account, tokens, home, datasets, models, suites, intake, packages, run_comparison, runs,
+        enter, join, account, tokens, home, datasets, models, suites, intake, sending, packages, run_comparison, runs,
         retraining, playground, batches, judging, raters, judges, perplexities, pairs, vote, yours, results,
         frozen_reports, exports, operations, ready,
         metrics, api_docs,

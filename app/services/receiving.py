@@ -9,11 +9,55 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
-from app.domain.errors import BadInputError, UnavailableError
+from app.domain.errors import BadInputError, TooLargeError, UnavailableError
 
 MOST_FILES = 8
+LARGEST = 4_000_000_000
+"""Bytes of an upload: rank 256 on every linear layer of a 7B model in 16-bit numbers is 1.3 GB."""
 LONGEST_FILE_NAME = 200
 _CHUNK = 1 << 20
+
+
+def file_name(name: str) -> str:
+    """The name that a file came with, as it is kept for people; it is never used as a path."""
+    return PurePath(name.replace("\\", "/")).name.replace("\0", "")[:LONGEST_FILE_NAME] or "upload"
+
+
+def require_count(count: int) -> None:
+    """Refuse an upload of no file, or of too many.
+
+    Raises:
+        BadInputError: it is one.
+    """
+    if not count:
+        raise BadInputError(
+            "No file was chosen, so nothing was added. Choose a .zip, a .tar.gz or the adapter's files."
+        )
+    if count > MOST_FILES:
+        raise BadInputError(f"More than {MOST_FILES} files were sent. Nothing was added; send an adapter's alone.")
+
+
+def require_content(name: str, size: int) -> None:
+    """Refuse a file without a byte.
+
+    Raises:
+        BadInputError: it is one.
+    """
+    if size < 1:
+        raise BadInputError(f"{name} is empty. Nothing was added.")
+
+
+def require_room(size: int) -> None:
+    """Refuse an upload that is larger than a checkpoint may be.
+
+    Raises:
+        TooLargeError: it is.
+    """
+    if size > LARGEST:
+        raise TooLargeError(
+            f"A checkpoint may have {LARGEST / 1e9:g} GB. Nothing was stored. An adapter is far smaller: leave the "
+            "base model and the optimizer's state out."
+        )
 
 
 @dataclass(frozen=True)
@@ -41,9 +85,8 @@ class Receiver:
         Raises:
             BadInputError: it is one too many.
         """
-        if len(self._files) == MOST_FILES:
-            raise BadInputError(f"More than {MOST_FILES} files were sent. Nothing was added; send an adapter's alone.")
-        self._name = PurePath(name.replace("\\", "/")).name.replace("\0", "")[:LONGEST_FILE_NAME] or "upload"
+        require_count(len(self._files) + 1)
+        self._name = file_name(name)
         self._size, self._digest = 0, hashlib.sha256()
         self._stream = (self._folder / str(len(self._files))).open("xb")
 
@@ -63,8 +106,7 @@ class Receiver:
         if self._stream is None:
             return
         self.close()
-        if not self._size:
-            raise BadInputError(f"{self._name} is empty. Nothing was added.")
+        require_content(self._name, self._size)
         self._files.append({"name": self._name, "bytes": self._size, "sha256": self._digest.hexdigest()})
 
     def close(self) -> None:
@@ -79,10 +121,7 @@ class Receiver:
         Raises:
             BadInputError: no file was sent.
         """
-        if not self._files:
-            raise BadInputError(
-                "No file was chosen, so nothing was added. Choose a .zip, a .tar.gz or the adapter's files."
-            )
+        require_count(len(self._files))
         return KeptUpload(self._folder, tuple(self._files), called)
 
 

@@ -14,14 +14,11 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 
-from app.domain.errors import BadInputError, TooLargeError
-from app.services.receiving import KeptUpload, Receiver, receiving
+from app.domain.errors import BadInputError
+from app.services.receiving import LARGEST, KeptUpload, Receiver, receiving, require_room
 from app.web.deps import AdminDep, SettingsDep
 
-_LARGEST = 4_000_000_000
-"""Bytes of a request: rank 256 on every linear layer of a 7B model in 16-bit numbers is 1.3 GB."""
-
-LIMIT = 2 * _LARGEST
+LIMIT = 2 * LARGEST
 """What the server cuts off without a word, for the route that takes ``SentCheckpointDep``: our sentence comes first."""
 
 _LARGEST_FIELD = 10_000
@@ -45,28 +42,19 @@ async def sent_checkpoint(request: Request, _: AdminDep, settings: SettingsDep) 
         BadInputError: it is no form, or brings no file, too many, or an empty one.
         UnavailableError: the disk is full.
     """
-    if int(request.headers.get("content-length") or 0) > _LARGEST:
-        raise _too_large()
+    require_room(int(request.headers.get("content-length") or 0))
     with receiving(settings.artifacts) as receiver:
         form = _Form(receiver, request.headers.get("content-type", ""))
         size = 0
         async for chunk in request.stream():
             size += len(chunk)
-            if size > _LARGEST:
-                raise _too_large()
+            require_room(size)
             await run_in_threadpool(form.write, chunk)
         form.require_whole()
         yield SentCheckpoint(form.fields, receiver.kept())
 
 
 SentCheckpointDep = Annotated[SentCheckpoint, Depends(sent_checkpoint, scope="function")]
-
-
-def _too_large() -> TooLargeError:
-    return TooLargeError(
-        f"A checkpoint may have {_LARGEST / 1e9:g} GB. Nothing was stored. An adapter is far smaller: leave the base "
-        "model and the optimizer's state out."
-    )
 
 
 @dataclass

@@ -11,13 +11,13 @@ from httpx2 import Response
 from sqlalchemy import select
 
 from app import jobs
-from app.domain.terms import IntakeState, JobState
+from app.domain.terms import IntakeState, JobState, Role
 from app.models import Checkpoint, Intake, Job
-from app.services import eval_batches
+from app.services import eval_batches, receiving
 from app.services import intake as intakes
 from app.services.intake import TakenIn
-from app.web import checkpoint_form
-from tests.factories import NOW, Study, make_adapter, make_base, make_study, sha256
+from app.services.sending import LARGEST_PIECE
+from tests.factories import NOW, Study, client_for, make_account, make_adapter, make_base, make_study, sha256
 from tests.fixtures import on_sqlite
 from tests.uploads import stored_intake
 
@@ -97,7 +97,7 @@ def test_what_cannot_be_added_is_said_and_leaves_nothing(
 def test_too_large_is_said_whatever_was_declared(
     declared: bool, app: FastAPI, admin: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint_form, "_LARGEST", 400)
+    monkeypatch.setattr(receiving, "LARGEST", 400)
     body = multipart(b"x" * 1000)
     content = body if declared else iter([body[:300], body[300:]])
     answer = admin.post("/checkpoints/add", content=content, headers=MULTIPART)
@@ -140,6 +140,61 @@ def test_an_upload_that_ends_in_the_middle_is_not_taken_for_whole(app: FastAPI, 
     answer = admin.post("/checkpoints/add", content=cut, headers=MULTIPART)
     assert (answer.status_code, "arrived broken" in answer.text) == (422, True), answer.text
     assert list(app.state.settings.artifacts.glob("uploads/*")) == kept
+
+
+def pieces(client: TestClient, *files: tuple[str, bytes]) -> str:
+    """Send files in pieces of ten bytes; the address of the upload."""
+    announced = {"name": [name for name, _ in files], "size": [str(len(content)) for _, content in files]}
+    begun = client.post("/checkpoints/sending", data=announced)
+    assert begun.status_code == 201, begun.text
+    address = f"/checkpoints/sending/{begun.json()['id']}"
+    for number, (_, content) in enumerate(files):
+        for at in range(0, len(content), 10):
+            told = client.post(f"{address}/{number}", params={"at": at}, content=content[at : at + 10])
+            assert told.json()["received"][number] == min(at + 10, len(content))
+    assert client.get(address).json()["received"] == [len(content) for _, content in files]
+    return address
+
+
+@pytest.mark.usefixtures("base")
+def test_what_comes_in_pieces_is_checked_as_what_comes_at_once(app: FastAPI, admin: TestClient) -> None:
+    address = pieces(admin, ("my adapter.zip", CONTENT))
+    refused = admin.post(f"{address}/taken", data={"name": "../up"})
+    assert (refused.status_code, "cannot be the name" in refused.text) == (422, True)
+    told = admin.post(f"{address}/taken", data={"name": "mine", "base": "tiny"})
+    intake = intake_of(app)
+    assert told.json() == {"address": f"/checkpoints/uploads/{intake.id}"}
+    assert (intake.name, intake.files[0]["sha256"]) == ("mine", hashlib.sha256(CONTENT).hexdigest())
+    assert [path.name for path in Path(intake.folder).iterdir()] == ["0"]
+    assert "waiting for a worker" in admin.get(told.json()["address"]).text
+    for late in (admin.get(address), admin.post(f"{address}/taken"), admin.post(f"{address}/0?at=0", content=b"x")):
+        assert late.status_code == 404
+
+
+@pytest.mark.usefixtures("base")
+def test_pieces_that_do_not_follow_are_refused(app: FastAPI, admin: TestClient) -> None:
+    address = pieces(admin, ("a.zip", CONTENT), ("b.json", b"{}"))
+    begun = admin.post("/checkpoints/sending", data={"name": ["a.zip"], "size": ["20"]}).json()
+    other = f"/checkpoints/sending/{begun['id']}"
+    for path, content, status in (
+        (f"{address}/0?at=3", b"x", 409),
+        (f"{address}/2?at=0", b"x", 404),
+        (f"{address}/first?at=0", b"x", 404),
+        (f"{address}/0", b"x", 422),
+        (f"{other}/0?at=0", b"x" * 21, 422),
+        (f"{other}/0?at=0", b"x" * (LARGEST_PIECE + 1), 413),
+        (f"{other}/taken", b"", 409),
+    ):
+        answer = admin.post(path, content=content, headers={"accept": "application/json"})
+        assert (answer.status_code, bool(answer.json()["error"])) == (status, True), path
+    assert admin.get(other).json()["received"] == [0]
+    for form in ({}, {"name": ["a", "b"], "size": ["1"]}, {"name": ["a"], "size": ["much"]}):
+        assert admin.post("/checkpoints/sending", data=form).status_code == 422
+    with app.state.database.session_scope() as session:
+        another = make_account(session, "another", Role.ADMIN).id
+    stranger = client_for(app, another)
+    assert stranger.get(address).status_code == 404
+    assert stranger.post(f"{address}/taken").status_code == 404
 
 
 def test_without_a_base_model_the_page_says_what_comes_first(admin: TestClient) -> None:
