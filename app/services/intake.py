@@ -50,8 +50,11 @@ def add_intake(
     name: str = "",
     base: str = "",
     account_id: uuid.UUID | None = None,
+    intake_id: uuid.UUID | None = None,
 ) -> Intake:
     """Queue the check of what was sent. Without ``base``, the base model that fits is looked for.
+
+    ``intake_id``: by which whoever sent it can find it, should no answer come.
 
     Raises:
         BadInputError: the name cannot be one.
@@ -67,6 +70,7 @@ def add_intake(
     if model is None and session.scalar(select(BaseModel.id).where(BaseModel.state == BaseModelState.READY)) is None:
         raise ConflictError("There is no base model yet that a checkpoint could sit on. Add the base model first.")
     intake = Intake(
+        id=intake_id or uuid.uuid4(),
         name=_chosen_name(session, name) if name else _free_name(session, _name_of(kept)),
         account_id=account_id,
         base_model_id=model.id if model else None,

@@ -143,7 +143,7 @@ def taking(sending: Sending) -> Iterator[KeptUpload]:
                 sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
             told.append({"name": file.name, "bytes": file.size, "sha256": sha256})
         yield KeptUpload(sending.folder, tuple(told))
-        (sending.folder / _NOTE).unlink()
+        (sending.folder / _NOTE).unlink(missing_ok=True)  # a worker that refuses it may have removed all by now
 
 
 @contextmanager

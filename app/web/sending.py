@@ -50,11 +50,14 @@ def progress(sending: Annotated[Sending, Depends(begun)]) -> dict[str, Any]:
 
 @router.post("/{sending_id}/taken")
 def take(
-    kept: Annotated[KeptUpload, Depends(taken, scope="function")], account: AdminDep, session: WriteDep, now: NowDep,
+    sending_id: uuid.UUID, kept: Annotated[KeptUpload, Depends(taken, scope="function")], account: AdminDep,
+    session: WriteDep, now: NowDep,
     name: Annotated[str, Form()] = "", base: Annotated[str, Form()] = "",
 ) -> dict[str, str]:  # fmt: skip
     """Queue the check of what was sent. Where that cannot be, what was sent stays for another try."""
-    intake = add_intake(session, kept, now=now, name=name.strip(), base=base.strip(), account_id=account.id)
+    intake = add_intake(
+        session, kept, now=now, name=name.strip(), base=base.strip(), account_id=account.id, intake_id=sending_id
+    )
     return {"address": f"/checkpoints/uploads/{intake.id}"}
 
 

@@ -87,9 +87,21 @@ class Upload {
       while (this.received[number] < file.size) await this.piece(number, file);
     }
     this.show("arrived, being stored");
-    const { address } = await this.persist(() => this.ask("POST", `${this.path}/taken`, fields));
+    const address = await this.take(fields);
     memory.drop(this.key);
     return address;
+  }
+
+  async take(fields) {
+    try {
+      return (await this.persist(() => this.ask("POST", `${this.path}/taken`, fields))).address;
+    } catch (error) {
+      if (error.status !== 404) throw error;
+      const address = this.path.replace(this.root, form.dataset.taken);
+      // Found there, it was taken by a try whose answer was lost.
+      await this.ask("GET", address).catch(() => { throw error; });
+      return address;
+    }
   }
 
   async begin() {

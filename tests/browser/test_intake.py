@@ -183,6 +183,25 @@ def test_while_the_connection_is_away_the_page_says_so_and_tries_again(
     assert arrived_whole(ready, archive)
 
 
+def test_an_upload_that_was_taken_is_found_although_the_answer_was_lost(
+    careless: Page, ready: Arena, archive: Path
+) -> None:
+    asked: list[int] = []
+
+    def lose(route: Route) -> None:
+        asked.append(route.fetch().status)
+        if len(asked) == 1:
+            route.abort()
+        else:
+            route.continue_()
+
+    careless.route("**/taken", lose)
+    add(careless, archive)
+    expect(careless.get_by_role("heading", name="seneca")).to_be_visible()
+    assert asked == [200, 404]
+    assert arrived_whole(ready, archive)
+
+
 def test_an_upload_that_is_gone_is_begun_anew(careless: Page, ready: Arena, archive: Path) -> None:
     add(careless, archive, Name="../up")
     expect(careless.get_by_role("alert")).to_contain_text("cannot be the name of a checkpoint")

@@ -164,6 +164,7 @@ def test_what_comes_in_pieces_is_checked_as_what_comes_at_once(app: FastAPI, adm
     told = admin.post(f"{address}/taken", data={"name": "mine", "base": "tiny"})
     intake = intake_of(app)
     assert told.json() == {"address": f"/checkpoints/uploads/{intake.id}"}
+    assert address.endswith(str(intake.id)), "whoever got no answer knows where to look"
     assert (intake.name, intake.files[0]["sha256"]) == ("mine", hashlib.sha256(CONTENT).hexdigest())
     assert [path.name for path in Path(intake.folder).iterdir()] == ["0"]
     assert "waiting for a worker" in admin.get(told.json()["address"]).text
