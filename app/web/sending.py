@@ -62,13 +62,13 @@ def take(
 
 
 # The limit is above what a piece may have, so that our sentence comes first.
-@router.post("/{sending_id}/{number}", max_body_size=2 * LARGEST_PIECE)
+@router.post("/{sending_id}", max_body_size=2 * LARGEST_PIECE)
 def add(
     sending: Annotated[Sending, Depends(begun)], piece: Annotated[bytes, Depends(sent_piece)],
-    number: int, at: Annotated[int, Query()],
+    file: Annotated[int, Query()], at: Annotated[int, Query()],
 ) -> dict[str, Any]:  # fmt: skip
-    """The next piece of one file."""
-    add_piece(sending, number, at, piece)
+    """The next piece of one file, which is counted from 0."""
+    add_piece(sending, file, at, piece)
     return _told(sending)
 
 

@@ -36,7 +36,8 @@ drop?.addEventListener("drop", (event) => {
 // Sending, piece by piece: what breaks off goes on where it was, by itself or when the same files are chosen again
 
 const PIECE = 8_000_000; // the most that app/services/sending.py takes
-const LONGEST_WAIT = 30; // seconds between two tries
+const SHORTEST_WAIT = 1; // seconds between two tries
+const LONGEST_WAIT = 30;
 
 class Away extends Error {} // no answer came; another try may bring one
 class Stopped extends Error {}
@@ -74,6 +75,7 @@ class Upload {
     this.size = sum(files.map((file) => file.size));
     this.key = `sending ${JSON.stringify(files.map((file) => [file.name, file.size, file.lastModified]))}`;
     this.received = files.map(() => 0);
+    this.wait = SHORTEST_WAIT;
     this.leaving = new AbortController();
   }
 
@@ -137,11 +139,14 @@ class Upload {
     const here = sum(this.received);
     const sent = (bytes) => this.show(`${megabytes(here + bytes)} of ${megabytes(this.size)}`, here + bytes);
     try {
-      const path = `${this.path}/${number}?at=${at}`;
+      const path = `${this.path}?file=${number}&at=${at}`;
       ({ received: this.received } = await this.ask("POST", path, file.slice(at, at + PIECE), sent));
+      this.wait = SHORTEST_WAIT;
     } catch (error) {
-      if (error.status !== 409 && !(error instanceof Away)) throw error;
-      if (error instanceof Away) await this.readable(file);
+      if (error instanceof Away) {
+        await this.readable(file);
+        await this.pause();
+      } else if (error.status !== 409) throw error;
       await this.look(); // the piece may have arrived although no answer came
     }
   }
@@ -155,27 +160,28 @@ class Upload {
   }
 
   async persist(ask) {
-    for (let seconds = 1; ; seconds = Math.min(2 * seconds, LONGEST_WAIT)) {
+    for (;;) {
       try {
         return await ask();
       } catch (error) {
         if (!(error instanceof Away)) throw error;
-        this.tell("The connection broke off. Sending goes on by itself as soon as it is back.");
-        await this.pause(seconds);
-        this.tell("");
+        await this.pause();
       }
     }
   }
 
-  pause(seconds) {
-    return new Promise((go, leave) => {
-      const timer = setTimeout(go, 1000 * seconds);
+  async pause() {
+    this.tell("The connection broke off. Sending goes on by itself as soon as it is back.");
+    await new Promise((go, leave) => {
+      const timer = setTimeout(go, 1000 * this.wait);
       addEventListener("online", go, { once: true });
       this.leaving.signal.addEventListener("abort", () => {
         clearTimeout(timer);
         leave(new Stopped());
       });
     });
+    this.wait = Math.min(2 * this.wait, LONGEST_WAIT);
+    this.tell("");
   }
 
   ask(method, path, body, sent = () => {}) {

@@ -17,6 +17,7 @@ from tests.web.addresses import addresses, filled
 IDS = (
     "batch_id", "run_id", "suite_id", "dataset_id", "checkpoint_id", "job_id", "pair_id", "account_id", "invite_id",
     "voter_id", "token_id", "judge_id", "judging_id", "format_name", "intake_id", "package_id", "trial_id",
+    "sending_id",
 )  # fmt: skip
 NOT_IDS = ["1", "nonsense", "%00", "..%2f..", "x" * 3000, "0" * 32 + "0"]
 

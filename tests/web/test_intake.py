@@ -150,7 +150,7 @@ def pieces(client: TestClient, *files: tuple[str, bytes]) -> str:
     address = f"/checkpoints/sending/{begun.json()['id']}"
     for number, (_, content) in enumerate(files):
         for at in range(0, len(content), 10):
-            told = client.post(f"{address}/{number}", params={"at": at}, content=content[at : at + 10])
+            told = client.post(address, params={"file": number, "at": at}, content=content[at : at + 10])
             assert told.json()["received"][number] == min(at + 10, len(content))
     assert client.get(address).json()["received"] == [len(content) for _, content in files]
     return address
@@ -168,7 +168,11 @@ def test_what_comes_in_pieces_is_checked_as_what_comes_at_once(app: FastAPI, adm
     assert (intake.name, intake.files[0]["sha256"]) == ("mine", hashlib.sha256(CONTENT).hexdigest())
     assert [path.name for path in Path(intake.folder).iterdir()] == ["0"]
     assert "waiting for a worker" in admin.get(told.json()["address"]).text
-    for late in (admin.get(address), admin.post(f"{address}/taken"), admin.post(f"{address}/0?at=0", content=b"x")):
+    for late in (
+        admin.get(address),
+        admin.post(f"{address}/taken"),
+        admin.post(f"{address}?file=0&at=0", content=b"x"),
+    ):
         assert late.status_code == 404
 
 
@@ -178,12 +182,12 @@ def test_pieces_that_do_not_follow_are_refused(app: FastAPI, admin: TestClient) 
     begun = admin.post("/checkpoints/sending", data={"name": ["a.zip"], "size": ["20"]}).json()
     other = f"/checkpoints/sending/{begun['id']}"
     for path, content, status in (
-        (f"{address}/0?at=3", b"x", 409),
-        (f"{address}/2?at=0", b"x", 404),
-        (f"{address}/first?at=0", b"x", 404),
-        (f"{address}/0", b"x", 422),
-        (f"{other}/0?at=0", b"x" * 21, 422),
-        (f"{other}/0?at=0", b"x" * (LARGEST_PIECE + 1), 413),
+        (f"{address}?file=0&at=3", b"x", 409),
+        (f"{address}?file=2&at=0", b"x", 404),
+        (f"{address}?file=first&at=0", b"x", 422),
+        (f"{address}?file=0", b"x", 422),
+        (f"{other}?file=0&at=0", b"x" * 21, 422),
+        (f"{other}?file=0&at=0", b"x" * (LARGEST_PIECE + 1), 413),
         (f"{other}/taken", b"", 409),
     ):
         answer = admin.post(path, content=content, headers={"accept": "application/json"})

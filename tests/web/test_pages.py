@@ -17,6 +17,7 @@ from app.services import accounts, eval_batches, invites, judging, packages, run
 from app.services.base_models import add_base_model, mark_failed
 from app.services.checkpoints import register_adapter
 from app.services.eval_batches import LaunchPlan
+from app.services.sending import begin_sending
 from app.services.shipped import import_shipped
 from app.services.trials import Asked
 from tests.factories import (
@@ -63,6 +64,7 @@ def ids_of(app: FastAPI, study: Study) -> dict[str, object]:
             "suite_id": study.suite.id,
             "checkpoint_id": study.adapters[0].id,
             "intake_id": stored_intake(session, checkpoint_id=study.adapters[0].id).id,
+            "sending_id": begin_sending([("a.zip", 9)], artifacts=app.state.settings.artifacts, account_id=admin.id).id,
             "package_id": a_package(session, session.merge(study.adapters[0]), app.state.settings.artifacts).id,
             "trial_id": trials.start(
                 session, admin, Asked("Why?", (study.adapters[0].id,), Sampling(), seed=1), now=NOW
