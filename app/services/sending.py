@@ -7,6 +7,7 @@ come one after the other: whoever adds one, or takes all of it, holds the note.
 import fcntl
 import hashlib
 import json
+import shutil
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -70,6 +71,7 @@ def begin_sending(files: Sequence[tuple[str, int]], *, artifacts: Path, account_
             sending.file(number).touch()
         (sending.folder / _NOTE).write_text(json.dumps(note), encoding="utf-8")
     except OSError as error:
+        shutil.rmtree(sending.folder, ignore_errors=True)
         raise _not_stored(error, "Nothing was added") from error
     return sending
 

@@ -1,6 +1,8 @@
 """An upload in pieces: whatever breaks off, the bytes are those that were sent, once and in order."""
 
+import errno
 import hashlib
+import os
 import threading
 import uuid
 from pathlib import Path
@@ -116,6 +118,17 @@ def test_what_can_be_no_checkpoint_is_refused_before_it_is_sent(
     with pytest.raises(error, match=said):
         begin_sending(files, artifacts=tmp_path, account_id=ME)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_begun_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", full)
+        with pytest.raises(UnavailableError, match=r"No space left.*Nothing was added"):
+            begun(tmp_path)
+    assert list((tmp_path / "uploads").iterdir()) == []
 
 
 def test_a_piece_that_does_not_belong_there_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
